@@ -1,0 +1,5 @@
+"""``python -m torchmatrix``."""
+
+from torchmatrix.cli import main
+
+main()

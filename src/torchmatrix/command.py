@@ -1,0 +1,239 @@
+"""Processes: the one module that starts them. Always an argv list, never a shell."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torchmatrix.errors import HostError
+
+_URL_SECRET = re.compile(r"(?<=://)[^/@\s:]*:?[^/@\s]*@")
+_NAMED_SECRET = re.compile(r"(?i)\b((?:[a-z_]*(?:password|token|secret|api_?key))=)[^\s'\"]+")
+GRACE_SECONDS = 5.0
+"""How long a process may take to end after SIGTERM before it is killed."""
+
+
+def redact(text: str) -> str:
+    """``text`` without credentials: user info in URLs and values of secret-looking names become ``***``."""
+    return _NAMED_SECRET.sub(r"\1***", _URL_SECRET.sub("***@", text))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A process to run. ``env`` is its whole environment; ``timeout`` in seconds."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    cwd: Path | None = None
+    stdin: str | None = None
+    timeout: float | None = None
+
+    def __str__(self) -> str:
+        return redact(shlex.join(self.argv))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a process ended. ``returncode`` is negative for a signal, as in ``subprocess``."""
+
+    command: Command
+    returncode: int
+    stdout: str = field(repr=False)
+    stderr: str = field(repr=False)
+    seconds: float = 0.0
+    timed_out: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether it exited with 0 in time."""
+        return self.returncode == 0 and not self.timed_out
+
+
+_running: set[subprocess.Popen[str]] = set()
+_observers: list[Callable[[Command], None]] = []
+
+
+def on_start(observer: Callable[[Command], None]) -> None:
+    """Call ``observer`` with every command before it runs (``-v``)."""
+    _observers.append(observer)
+
+
+def run(command: Command, *, live_stderr: bool = False) -> Outcome:
+    """Run to the end and capture both streams.
+
+    With ``live_stderr`` and a terminal on this process's stderr, the child draws its progress there through a
+    pseudo terminal while it is captured too. Raises `HostError` when the program does not exist. Ctrl-C ends the
+    child before ``KeyboardInterrupt`` goes on.
+    """
+    for observer in _observers:
+        observer(command)
+    started = time.monotonic()
+    master = _terminal() if live_stderr and sys.stderr.isatty() else None
+    try:
+        process = _spawn(command, stderr=subprocess.PIPE if master is None else master[1])
+    finally:
+        if master is not None:
+            os.close(master[1])
+    screen = _Screen(master[0]) if master is not None else None
+    timed_out = False
+    _running.add(process)
+    try:
+        try:
+            stdout, stderr = process.communicate(command.stdin, timeout=command.timeout)
+        except subprocess.TimeoutExpired:
+            timed_out = True
+            _end(process)
+            stdout, stderr = process.communicate()
+    except BaseException:
+        _end(process)
+        raise
+    finally:
+        _running.discard(process)
+    if screen is not None:
+        stderr = screen.text()
+    return Outcome(
+        command=command,
+        returncode=process.returncode,
+        stdout=stdout or "",
+        stderr=stderr or "",
+        seconds=time.monotonic() - started,
+        timed_out=timed_out,
+    )
+
+
+def run_through(command: Command) -> int:
+    """Run with this process's own streams and pass signals on; the exit code as a shell would report it."""
+    for observer in _observers:
+        observer(command)
+    try:
+        process = subprocess.Popen(list(command.argv), env=dict(command.env), cwd=command.cwd)
+    except OSError as error:
+        raise _missing(command, error) from error
+    # The terminal sends Ctrl-C to the whole foreground group: the child decides what it means, we wait for it.
+    previous = {
+        number: signal.signal(number, lambda received, _frame: _forward(process, received))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        code = process.wait()
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    return 128 - code if code < 0 else code
+
+
+def replace_process(command: Command) -> None:  # pragma: no cover - ends this process
+    """Become ``command`` (POSIX), so that signals, streams and exit code are its own."""
+    for observer in _observers:
+        observer(command)
+    if command.cwd is not None:
+        os.chdir(command.cwd)
+    try:
+        os.execvpe(command.argv[0], list(command.argv), dict(command.env))  # noqa: S606
+    except OSError as error:
+        raise _missing(command, error) from error
+
+
+def end_all() -> None:
+    """End every process that `run` has started and not yet collected."""
+    for process in tuple(_running):
+        _end(process)
+
+
+def _spawn(command: Command, *, stderr: int) -> subprocess.Popen[str]:
+    try:
+        return subprocess.Popen(
+            list(command.argv),
+            env=dict(command.env),
+            cwd=command.cwd,
+            stdin=subprocess.DEVNULL if command.stdin is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+        )
+    except OSError as error:
+        raise _missing(command, error) from error
+
+
+def _missing(command: Command, error: OSError) -> HostError:
+    program = command.argv[0]
+    if isinstance(error, FileNotFoundError) and command.cwd is not None and not command.cwd.is_dir():
+        return HostError(f"cannot run {program}: the folder {command.cwd} does not exist")
+    return HostError(
+        f"cannot run {program}: {error.strerror or error}", hint="check that it is installed and on PATH"
+    )
+
+
+def _forward(process: subprocess.Popen[bytes], number: int) -> None:
+    if number != signal.SIGINT or not sys.stdin.isatty():
+        with suppress(ProcessLookupError):
+            process.send_signal(number)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    if process.poll() is not None:
+        return
+    with suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        process.wait(GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        with suppress(ProcessLookupError):
+            process.kill()
+        process.wait()
+
+
+def _terminal() -> tuple[int, int] | None:
+    """A pseudo terminal as wide as ours, or ``None`` where there is none (Windows)."""
+    try:
+        import fcntl
+        import pty
+        import termios
+    except ImportError:
+        return None
+    master, slave = pty.openpty()
+    with suppress(OSError):
+        size = fcntl.ioctl(sys.stderr.fileno(), termios.TIOCGWINSZ, b"\0" * 8)
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, size)
+    return master, slave
+
+
+class _Screen:
+    """Copies a pseudo terminal to stderr and keeps the text without control sequences."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._chunks: list[bytes] = []
+        self._thread = threading.Thread(target=self._copy, daemon=True)
+        self._thread.start()
+
+    def _copy(self) -> None:
+        while True:
+            try:
+                chunk = os.read(self._descriptor, 65536)
+            except OSError:  # EIO: the other side is closed
+                break
+            if not chunk:
+                break
+            self._chunks.append(chunk)
+            sys.stderr.buffer.write(chunk)
+            sys.stderr.flush()
+        os.close(self._descriptor)
+
+    def text(self) -> str:
+        """Everything that was drawn, as plain lines."""
+        self._thread.join(GRACE_SECONDS)
+        raw = b"".join(self._chunks).decode("utf-8", "replace")
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", raw).replace("\r\n", "\n").replace("\r", "\n")

@@ -1,0 +1,1 @@
+"""The matrix file: its model, loading, expansion into cells, and selection among them. Pure."""
