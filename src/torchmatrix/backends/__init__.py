@@ -1,0 +1,73 @@
+"""Backends: who resolves and installs. They meet sandboxes only through the `Sandbox` Protocol."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Protocol
+
+from torchmatrix.lock.demands import Demands
+from torchmatrix.lock.model import Lockfile
+from torchmatrix.matrix.model import Cell, PrivateSource, Project
+from torchmatrix.sandboxes import Sandbox
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolveRequest:
+    """All that a resolution may depend on."""
+
+    cell: Cell
+    demands: Demands
+    sources: Mapping[str, PrivateSource] = field(default_factory=lambda: MappingProxyType({}))
+    stand_in_in_ci: bool = False
+    previous: Lockfile | None = None
+    """Its versions are preferred, unless upgraded."""
+    upgrade: bool = False
+    upgrade_packages: tuple[str, ...] = ()
+    as_of: dt.date | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolution:
+    """A lockfile, the base addresses of files that were seen, and remarks for the user."""
+
+    lockfile: Lockfile
+    bases: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateRequest:
+    """All that an environment is made from. ``frozen``: no stand-ins."""
+
+    lockfile: Lockfile
+    prefix: Path
+    interpreter: Path
+    sources: Mapping[str, PrivateSource] = field(default_factory=lambda: MappingProxyType({}))
+    stand_in_in_ci: bool = False
+    frozen: bool = False
+    live: bool = False
+    """Show the installer's own progress on the terminal."""
+
+
+class Backend(Protocol):
+    """One way to resolve and install."""
+
+    @property
+    def name(self) -> str:
+        """``pip`` or ``conda``."""
+
+    def resolve(self, request: ResolveRequest) -> Resolution:
+        """Resolve a cell for its platform from any host."""
+
+    def create(self, request: CreateRequest, sandbox: Sandbox) -> tuple[str, ...]:
+        """Make the environment at ``prefix`` from the record alone; returns remarks for the user."""
+
+    def install_project(self, project: Project, folder: Path, python: Path, sandbox: Sandbox) -> None:
+        """Install the project under test into the environment of ``python``, without its dependencies."""
+
+    def python(self, prefix: Path) -> Path:
+        """The interpreter of an environment at ``prefix``."""

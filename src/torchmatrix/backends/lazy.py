@@ -1,0 +1,81 @@
+"""The pip backend, made when it is first needed: a build in which nothing changed starts no uv."""
+
+from __future__ import annotations
+
+import threading
+from functools import cached_property
+from pathlib import Path
+
+from torchmatrix.backends import CreateRequest, Resolution, ResolveRequest
+from torchmatrix.backends.pip import PipBackend, venv_python
+from torchmatrix.catalog import Catalog
+from torchmatrix.matrix.model import Project
+from torchmatrix.sandboxes import Sandbox
+from torchmatrix.sources.config import SourceConfig
+from torchmatrix.store import Store
+
+
+class LazyPipBackend:
+    """A `PipBackend` with the store's memories: sizes by sha256, uv's default index by uv's own identity."""
+
+    name = "pip"
+
+    def __init__(self, config: SourceConfig, catalog: Catalog, store: Store) -> None:
+        self._config = config
+        self._catalog = catalog
+        self._store = store
+        self._lock = threading.Lock()
+
+    @cached_property
+    def inner(self) -> PipBackend:
+        """The backend itself."""
+        from torchmatrix.backends.uv import find_uv
+        from torchmatrix.sources.reach import Web
+
+        uv = find_uv()
+        return PipBackend(
+            uv=uv,
+            config=self._config,
+            web=Web(self._config),
+            catalog=self._catalog,
+            pypi=self._pypi(uv),
+            scratch=self._store.scratch,
+            sizes={key: size for key, size in self._store.remember("sizes").items() if isinstance(size, int)},
+        )
+
+    def _pypi(self, uv: Path) -> str | None:
+        if self._config.default_index is not None:
+            return self._config.default_index.value
+        from torchmatrix.backends.uv import default_index
+
+        status = uv.stat()
+        key = f"{uv} {status.st_size} {status.st_mtime_ns}"
+        known = self._store.remember("default-index").get(key)
+        if isinstance(known, str):
+            return known
+        learned = default_index(uv, self._config.child_env)
+        if learned is not None:
+            self._store.memorize("default-index", {key: learned})
+        return learned
+
+    def resolve(self, request: ResolveRequest) -> Resolution:
+        """Resolve, and remember the sizes that were learned."""
+        with self._lock:  # cached_property takes no lock of its own
+            inner = self.inner
+        resolution = inner.resolve(request)
+        with self._lock:
+            sizes = {a.sha256: a.size for a in resolution.lockfile.artifacts if a.size is not None}
+            self._store.memorize("sizes", sizes)
+        return resolution
+
+    def create(self, request: CreateRequest, sandbox: Sandbox) -> tuple[str, ...]:
+        """As `PipBackend.create`."""
+        return self.inner.create(request, sandbox)
+
+    def install_project(self, project: Project, folder: Path, python: Path, sandbox: Sandbox) -> None:
+        """As `PipBackend.install_project`."""
+        self.inner.install_project(project, folder, python, sandbox)
+
+    def python(self, prefix: Path) -> Path:
+        """As `PipBackend.python`."""
+        return venv_python(prefix)

@@ -1,0 +1,386 @@
+"""One resolution with uv: which package from which source, until every family name has its own source."""
+
+from __future__ import annotations
+
+import datetime as dt
+import fnmatch
+import re
+import tempfile
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote, urlsplit
+
+from packaging.requirements import Requirement
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.version import Version
+
+from torchmatrix.backends import Resolution, ResolveRequest
+from torchmatrix.backends.uv import explain, project_file
+from torchmatrix.command import Command, Outcome, run
+from torchmatrix.errors import CellError, HostError, IntegrityError
+from torchmatrix.lock.demands import floor_of, input_digest, input_form
+from torchmatrix.lock.model import Artifact, HashFrom, Lockfile
+from torchmatrix.matrix.model import requirement_name
+from torchmatrix.sources.artifacts import default_index_path, file_name, sha256_of, sizes
+from torchmatrix.sources.routes import PYPI, PYTORCH, Policy, Route, Router, Via
+from torchmatrix.target import wheel_tags
+
+if TYPE_CHECKING:
+    from torchmatrix.backends.pip import PipBackend
+
+_ROUNDS = 6
+_BUILD_LABEL = re.compile(r"cpu|cu\d+|rocm[\d.]+|xpu")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """One package of uv's answer."""
+
+    name: str
+    version: Version
+    address: str
+    sha256: str | None
+
+
+class Resolver:
+    """Resolves one cell. Everything it needs from the world comes through the backend and the router."""
+
+    def __init__(self, backend: PipBackend, request: ResolveRequest, router: Router) -> None:
+        self._backend = backend
+        self._request = request
+        self._router = router
+        self._cell = request.cell
+        self._catalog = backend.catalog
+        self._remarks: list[str] = list(request.cell.notes)
+        self._policy = Policy(
+            nightly=request.cell.torch.is_nightly, matrix_allows_in_ci=request.stand_in_in_ci
+        )
+
+    def resolve(self) -> Resolution:
+        """The lockfile of the cell. Errors: `CellError`, `SourceUnreachableError`, `IntegrityError`, `HostError`."""
+        if self._cell.python.free_threaded:
+            raise HostError(
+                f"{self._cell}: uv resolves for a free-threaded Python only with that interpreter at hand",
+                hint=f"run: uv python install {self._cell.python}",
+            )
+        requirements = self._requirements()
+        names = {requirement_name(r): s for r in requirements if (s := self._source_of(requirement_name(r))) != PYPI}
+        found, routes = self._until_routed(requirements, names)
+        artifacts = self._artifacts(found, names, routes)
+        lockfile = self._lockfile(artifacts)
+        self._check_variant(lockfile)
+        self._remarks += [f"{self._cell}: {route}" for route in routes.values() if route.via is not Via.SOURCE]
+        return Resolution(
+            lockfile=lockfile, bases=_bases(found, names, routes), remarks=tuple(dict.fromkeys(self._remarks))
+        )
+
+    # -- what is asked ------------------------------------------------------------------------------------------
+
+    def _requirements(self) -> list[Requirement]:
+        torch = self._torch_requirement()
+        others: list[Requirement] = []
+        for requirement in self._request.demands.requirements:
+            kept = self._companion(requirement)
+            if kept is not None:
+                others.append(kept)
+        return [torch, *others]
+
+    def _torch_requirement(self) -> Requirement:
+        cell = self._cell
+        version = cell.torch_version
+        previous = self._request.previous
+        if previous is not None and not self._request.upgrade and "torch" not in self._request.upgrade_packages:
+            held = Version(previous.torch.public)
+            if cell.torch.specifier is not None and cell.torch.specifier.contains(held):
+                version = held
+            elif str(cell.torch) == "stable" and previous.inputs.get("torch") == "stable":
+                version = held
+        if version is None:
+            if cell.torch.date is not None:
+                raise CellError(f"{cell}: a nightly of one day ({cell.torch.date}) cannot be resolved by the pip backend")
+            return Requirement(f"torch{cell.torch.specifier}" if cell.torch.specifier else "torch")
+        return Requirement(f"torch=={self._with_local(version)}")
+
+    def _with_local(self, version: Version) -> str:
+        """``2.13.0+cpu`` where one place may hold several builds of a release, else ``2.13.0``."""
+        target = self._cell.target
+        local = self._catalog.expected_local(version, target.platform, target.accelerator, self._cell.source)
+        if local and self._cell.source != PYPI and self._route(self._cell.source).pin_local:
+            return f"{version}+{local}"
+        return str(version)
+
+    def _companion(self, requirement: Requirement) -> Requirement | None:
+        """torchvision and torchaudio without a version get the release that belongs to the cell's torch."""
+        name, torch = requirement_name(requirement), self._cell.torch_version
+        if name not in ("torchvision", "torchaudio") or requirement.specifier or torch is None:
+            return requirement
+        companion = self._catalog.companion(name, torch)
+        if companion is not None:
+            return Requirement(f"{name}=={self._with_local(companion)}")
+        if self._catalog.release(torch) is not None and name == "torchaudio":
+            self._remarks.append(f"{self._cell}: torchaudio is left out: no release of it belongs to torch {torch}")
+            return None
+        return requirement
+
+    # -- asking, until every name has its own source --------------------------------------------------------------
+
+    def _until_routed(
+        self, requirements: list[Requirement], names: dict[str, str]
+    ) -> tuple[list[_Found], dict[str, Route]]:
+        """uv applies sources to direct dependencies only, so names that turn up from below are asked for directly."""
+        sdists: tuple[str, ...] = ()
+        for _ in range(_ROUNDS):
+            extra = [name for name in sorted(names) if name not in {requirement_name(r) for r in requirements}]
+            routes = {source: self._route(source) for source in {PYPI, *names.values()}}
+            outcome = self._compile([*map(str, requirements), *extra], names, routes, sdists)
+            if not outcome.ok:
+                missing = self._routable(re.findall(r"[A-Za-z0-9][A-Za-z0-9._-]*", outcome.stderr), names)
+                allowed = tuple(name for name in self._cell.allow_sdist if name not in sdists)
+                if missing:
+                    names.update(missing)
+                elif allowed and re.search(r"no (usable )?wheels|building .* is disabled|only-binary", outcome.stderr):
+                    sdists += allowed
+                else:
+                    raise self._unsolvable(outcome)
+                continue
+            found = _parse_pylock(outcome.stdout, self._cell)
+            missing = self._routable((package.name for package in found), names)
+            if not missing:
+                return found, routes
+            names.update(missing)
+        raise CellError(f"{self._cell}: the sources of its packages do not settle: {', '.join(sorted(names))}")
+
+    def _routable(self, candidates: Iterable[str], names: Mapping[str, str]) -> dict[str, str]:
+        normalized = {str(canonicalize_name(name)) for name in candidates}
+        return {n: s for n in normalized if n not in names and (s := self._source_of(n)) != PYPI}
+
+    def _source_of(self, name: str) -> str:
+        if self._catalog.is_family(name):
+            return self._cell.source
+        for source in self._request.sources.values():
+            if any(fnmatch.fnmatchcase(name, pattern.lower().replace("_", "-")) for pattern in source.packages):
+                return source.name
+        return PYPI
+
+    def _route(self, source: str) -> Route:
+        names = ("torch",) if source == self._cell.source and source != PYPI else ()
+        return self._router.route(source, policy=self._policy, names=names)
+
+    def _compile(
+        self, requirements: list[str], names: Mapping[str, str], routes: Mapping[str, Route], sdists: tuple[str, ...]
+    ) -> Outcome:
+        cell, request = self._cell, self._request
+        from torchmatrix.backends.pip import folder_of
+
+        folders = {s: folder_of(s, str(cell.target.accelerator), nightly=cell.torch.is_nightly) for s in routes}
+        text = project_file(
+            requirements,
+            {source: (route, folders[source]) for source, route in routes.items() if route.places},
+            names,
+            cell.python.release,
+        )
+        with tempfile.TemporaryDirectory(prefix="pip-", dir=self._backend.scratch) as scratch:
+            project, output = Path(scratch, "pyproject.toml"), Path(scratch, "pylock.toml")
+            project.write_text(text, encoding="utf-8")
+            argv = [str(self._backend.uv), "pip", "compile", "--no-config", "--quiet", str(project)]
+            argv += ["--python-version", cell.python.release, "--python-platform", cell.target.uv_platform]
+            argv += ["--format", "pylock.toml", "-o", str(output), "--generate-hashes", "--no-header"]
+            argv += ["--only-binary", ":all:", *(f"--no-binary={name}" for name in sdists)]
+            argv += self._backend.uv_options()
+            if request.demands.constraints:
+                constraints = Path(scratch, "constraints.txt")
+                constraints.write_text("".join(f"{c}\n" for c in request.demands.constraints), encoding="utf-8")
+                argv += ["-c", str(constraints)]
+            if request.as_of is not None:
+                argv += ["--exclude-newer", end_of_day(request.as_of)]
+            if request.previous is not None and not request.upgrade:
+                output.write_text(_preferences(request.previous), encoding="utf-8")
+                argv += [f"--upgrade-package={name}" for name in request.upgrade_packages]
+            env = self._backend.uv_env()
+            if cell.target.platform.is_macos:
+                env["MACOSX_DEPLOYMENT_TARGET"] = cell.target.macos_floor
+            outcome = run(Command(argv=tuple(argv), env=env))
+            if not outcome.ok:
+                return outcome
+            answer = output.read_text(encoding="utf-8")
+        return Outcome(command=outcome.command, returncode=0, stdout=answer, stderr=outcome.stderr)
+
+    def _unsolvable(self, outcome: Outcome) -> Exception:
+        error = explain(outcome, f"resolving {self._cell}")
+        if not isinstance(error, CellError):
+            return error
+        hints = [error.hint] if error.hint else []
+        match = re.search(r"(?:Because|and) ([A-Za-z0-9._-]+)(?:[=<>!~][^\s]*)? has no (?:usable )?wheels", outcome.stderr)
+        if match:
+            hints.append(self._newest_with_wheel(match[1]))
+        return CellError(error.message, hint="; ".join(hints) or None)
+
+    def _newest_with_wheel(self, name: str) -> str:
+        """Ask uv for the newest version of ``name`` that has a wheel for the cell."""
+        source = self._source_of(name)
+        names = {name: source} if source != PYPI else {}
+        outcome = self._compile([name], names, {s: self._route(s) for s in {PYPI, *names.values()}}, ())
+        found = _parse_pylock(outcome.stdout, self._cell) if outcome.ok else []
+        version = next((package.version for package in found if package.name == canonicalize_name(name)), None)
+        where = f"Python {self._cell.python} on {self._cell.target.platform}"
+        if version is None:
+            return f"{name} has no wheel at all for {where}; allow its sdist with `allow-sdist: [{name}]`"
+        return f"the newest {name} with a wheel for {where} is {version}; or allow its sdist: `allow-sdist: [{name}]`"
+
+    # -- what came back -----------------------------------------------------------------------------------------
+
+    def _artifacts(
+        self, found: list[_Found], names: Mapping[str, str], routes: Mapping[str, Route]
+    ) -> tuple[Artifact, ...]:
+        web, known = self._backend.web, self._backend.sizes
+        hashed = [(package, package.sha256 or sha256_of(web, package.address)) for package in found]
+        if not self._backend.config.offline:
+            sizes(web, [(sha256, package.address) for package, sha256 in hashed], known)
+        previous = {a.sha256: a for a in self._request.previous.artifacts} if self._request.previous else {}
+        return tuple(
+            self._artifact(package, sha256, routes[names.get(package.name, PYPI)], previous.get(sha256))
+            for package, sha256 in sorted(hashed, key=lambda pair: pair[0].name)
+        )
+
+    def _artifact(self, package: _Found, sha256: str, route: Route, before: Artifact | None) -> Artifact:
+        computed = self._cell.torch.is_nightly and route.source == PYTORCH
+        computed = computed or (package.sha256 is None and route.via is Via.SOURCE)
+        size = self._backend.sizes.get(sha256)
+        return Artifact(
+            name=package.name,
+            version=package.version,
+            file=file_name(package.address),
+            sha256=sha256,
+            source=route.source,
+            hash_from=HashFrom.COMPUTED if computed else HashFrom.INDEX,
+            size=size if size is not None or before is None else before.size,
+            path=self._path(package, route) or (before.path if before else None),
+            stand_in=route.via is Via.STAND_IN,
+        )
+
+    def _path(self, package: _Found, route: Route) -> str | None:
+        address = unquote(urlsplit(package.address).path)
+        if route.source == PYTORCH:
+            if route.via is Via.SOURCE and "/whl/" in address:
+                return quote(address.split("/whl/", 1)[1])
+            target = self._cell.target
+            return self._catalog.family_path(
+                package.name, file_name(package.address), accelerator=target.accelerator, nightly=self._cell.torch.is_nightly
+            )
+        if route.source == PYPI:
+            path = default_index_path(package.address)
+            if path is not None or route.via is not Via.SOURCE:
+                return path
+        return quote(address.lstrip("/")) if route.via is Via.SOURCE else None
+
+    def _lockfile(self, artifacts: tuple[Artifact, ...]) -> Lockfile:
+        cell, request = self._cell, self._request
+        torch = next((artifact for artifact in artifacts if artifact.name == "torch"), None)
+        if torch is None:
+            raise CellError(f"{cell}: the resolution holds no torch")
+        form = input_form(cell, request.demands, request.sources)
+        return Lockfile(
+            cell=cell.id,
+            python=str(cell.python),
+            channel=cell.channel,
+            target=cell.target.name,
+            platform=str(cell.target.platform),
+            accelerator=str(cell.target.accelerator),
+            backend=str(cell.backend),
+            floor=floor_of(cell),
+            torch=torch.version,
+            input_digest=input_digest(form),
+            inputs=MappingProxyType(form),
+            as_of=request.as_of.isoformat() if request.as_of else None,
+            artifacts=artifacts,
+        )
+
+    def _check_variant(self, lockfile: Lockfile) -> None:
+        """What came back must be the build that was asked for: the local version says which one it is."""
+        cell = self._cell
+        target = cell.target
+        public = Version(lockfile.torch.public)
+        expected = self._catalog.expected_local(public, target.platform, target.accelerator, cell.source)
+        if expected and lockfile.torch.local != expected:
+            raise IntegrityError(
+                f"{cell}: asked for the {target.accelerator} build of torch {public}, "
+                f"but source {cell.source} gave {lockfile.torch}",
+                hint="check the mirror or stand-in that serves this source: torchmatrix doctor",
+            )
+        for artifact in lockfile.artifacts:
+            local = artifact.version.local or ""
+            if self._catalog.is_family(artifact.name) and _BUILD_LABEL.fullmatch(local) and expected and local != expected:
+                raise IntegrityError(f"{cell}: {artifact.name} {artifact.version} is not a {expected} build")
+
+
+def end_of_day(day: dt.date) -> str:
+    """The end of a day in UTC as a full timestamp: uv reads a bare date in local time."""
+    return f"{day + dt.timedelta(days=1)}T00:00:00Z"
+
+
+def _preferences(lockfile: Lockfile) -> str:
+    """A pylock.toml whose versions uv prefers when it resolves again."""
+    lines = ['lock-version = "1.0"', 'created-by = "torchmatrix"']
+    for artifact in lockfile.artifacts:
+        url = f"https://preference.invalid/{quote(artifact.file)}"
+        key = "wheels = [" if artifact.is_wheel else "sdist = "
+        table = f'{{ url = "{url}", hashes = {{ sha256 = "{artifact.sha256}" }} }}'
+        lines += ["[[packages]]", f'name = "{artifact.name}"', f'version = "{artifact.version}"']
+        lines.append(f"{key}{table}{']' if artifact.is_wheel else ''}")
+    return "\n".join(lines) + "\n"
+
+
+def _parse_pylock(text: str, cell: Any) -> list[_Found]:
+    """Packages of uv's pylock.toml, for each the one file that fits the cell best."""
+    tags = wheel_tags(cell.target, cell.python)
+    found = []
+    for package in tomllib.loads(text).get("packages", []):
+        wheels = [(rank, wheel) for wheel in package.get("wheels", []) if (rank := _rank(wheel["url"], tags)) is not None]
+        if wheels:
+            chosen = min(wheels, key=lambda pair: pair[0])[1]
+        elif "sdist" in package:
+            chosen = package["sdist"]
+        elif package.get("wheels"):
+            chosen = package["wheels"][0]
+        else:
+            raise CellError(f"{cell}: uv named no file for {package['name']}")
+        found.append(
+            _Found(
+                name=str(canonicalize_name(package["name"])),
+                version=Version(package["version"]),
+                address=_without_credentials(chosen["url"]),
+                sha256=chosen.get("hashes", {}).get("sha256"),
+            )
+        )
+    return found
+
+
+def _rank(address: str, tags: Mapping[Any, int]) -> int | None:
+    try:
+        wheel = parse_wheel_filename(file_name(address))[3]
+    except InvalidWheelFilename:
+        return None
+    return min((tags[tag] for tag in wheel if tag in tags), default=None)
+
+
+def _without_credentials(address: str) -> str:
+    parts = urlsplit(address)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
+
+
+def _bases(found: list[_Found], names: Mapping[str, str], routes: Mapping[str, Route]) -> dict[str, str]:
+    """Base addresses of sources that were reached themselves; a mirror's address is never one of them."""
+    bases: dict[str, str] = {}
+    for package in found:
+        route = routes[names.get(package.name, PYPI)]
+        parts = urlsplit(package.address)
+        if route.via is Via.SOURCE and route.source != PYTORCH and parts.scheme in ("http", "https"):
+            address = f"{parts.scheme}://{parts.netloc}"
+            if route.source == PYPI and (path := default_index_path(package.address)):
+                address = package.address.partition(unquote(path))[0].rstrip("/") if path in package.address else address
+            bases.setdefault(route.source, address)
+    return bases

@@ -1,0 +1,143 @@
+"""uv as a process: its command lines, the project file that names sources, and what its errors mean."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from torchmatrix.command import Command, Outcome, redact, run
+from torchmatrix.errors import CellError, HostError, IntegrityError, SourceUnreachableError, TorchmatrixError
+from torchmatrix.sources.routes import PYPI, Route
+
+PAGE_MAX_AGE = 120
+"""Seconds that an index page may be reused: all cells of a matrix see each page once, a later run sees it anew."""
+
+_FETCHED = re.compile(r"GET request for: (?P<index>\S+?)/?torchmatrix-asks-for-the-address/")
+_HOST = re.compile(r"https?://(?:[^/@\s]*@)?([^/\s:)`]+)")
+
+
+def find_uv() -> Path:
+    """The uv that comes with our own installation."""
+    from uv import find_uv_bin
+
+    try:
+        return Path(find_uv_bin())
+    except FileNotFoundError as error:
+        raise HostError(f"uv was not found: {error}", hint="reinstall torchmatrix, or run: pip install uv") from error
+
+
+def default_index(uv: Path, env: Mapping[str, str]) -> str | None:
+    """The address of uv's own default index, learned from uv without any network access; ``None`` if it does not tell."""
+    command = Command(
+        argv=(str(uv), "pip", "compile", "--no-config", "--offline", "-v", "--no-cache", "--no-deps", "-"),
+        env=env,
+        stdin="torchmatrix-asks-for-the-address",
+        timeout=10,
+    )
+    match = _FETCHED.search(run(command).stderr)
+    return match["index"] if match else None
+
+
+def project_file(
+    requirements: Iterable[str], routes: Mapping[str, tuple[Route, str | None]], names: Mapping[str, str], python: str
+) -> str:
+    """A pyproject.toml for uv: requirements, and for each source an index that serves the named packages alone.
+
+    ``routes`` maps a source to its route and the folder below an index (``cu118``); ``names`` maps a package to its
+    source. Whatever is not named there can only come from ``pypi``.
+    """
+    lines = ["[project]", 'name = "torchmatrix-cell"', 'version = "0"', f'requires-python = ">={python}"']
+    lines += ["dependencies = [", *(f"  {json.dumps(text)}," for text in requirements), "]"]
+    for source, (route, folder) in sorted(routes.items()):
+        lines += _index_tables(source, route, folder)
+    lines.append("[tool.uv.sources]")
+    lines += [f"{json.dumps(name)} = {{ index = {json.dumps(source)} }}" for name, source in sorted(names.items())]
+    return "\n".join(lines) + "\n"
+
+
+def index_address(route: Route, folder: str | None) -> str:
+    """The address of the route's index for a folder; stand-ins and flat folders have no folders below."""
+    place = route.place
+    if folder is None or place.flat or route.via == "stand-in":
+        return place.address
+    return f"{place.address}/{folder}"
+
+
+def _index_tables(source: str, route: Route, folder: str | None) -> list[str]:
+    lines: list[str] = []
+    for position, place in enumerate(route.places):
+        last = position == len(route.places) - 1
+        name = source if last else f"{source}-{position}"
+        address = place.address if source == PYPI else index_address(route, folder)
+        lines += ["[[tool.uv.index]]", f"name = {json.dumps(name)}", f"url = {json.dumps(address)}"]
+        if place.flat:
+            lines.append('format = "flat"')
+        if source == PYPI:
+            if last and not place.flat:
+                lines.append("default = true")
+        else:
+            lines.append("explicit = true")
+            lines.append("exclude-newer = false")  # the PyTorch index's upload times are no release dates
+        if not place.flat and place.address.startswith("http"):
+            lines.append(f'cache-control = {{ api = "max-age={PAGE_MAX_AGE}" }}')
+    return lines
+
+
+def explain(outcome: Outcome, doing: str) -> TorchmatrixError:
+    """The error that a failed uv run stands for, with uv's own reasons."""
+    text = redact(outcome.stderr)
+    reasons = _reasons(text)
+    detail = "\n".join(f"  {line}" for line in reasons[:12]) or "  (uv said nothing)"
+    if re.search(r"[Hh]ash mismatch|Hash-checking is enabled|do not match the expected hashes", text):
+        return IntegrityError(
+            f"{doing}: the bytes are not those of the lockfile\n{detail}",
+            hint="another source or mirror serves other bytes under the same name; if that is wanted, "
+            "run: torchmatrix lock --upgrade",
+        )
+    if "No space left on device" in text or "os error 28" in text:
+        return HostError(f"{doing}: the disk is full\n{detail}", hint="free space, for example: torchmatrix cache gc")
+    if "network was disabled" in text or "network connectivity is disabled" in text.lower():
+        return SourceUnreachableError(
+            f"{doing}: --offline, and not everything that is needed is in the cache\n{detail}",
+            hint="run once without --offline, or name a mirror folder in TORCHMATRIX_MIRRORS",
+        )
+    if status := re.search(r"HTTP status (?:client|server) error \((\d{3})[^)]*\)", text):
+        return _http_error(doing, int(status[1]), text, detail)
+    if re.search(r"dns error|client error \(Connect\)|error sending request|operation timed out|connection (closed|reset)"
+                 r"|error decoding response body|tls|certificate", text, re.IGNORECASE):  # fmt: skip
+        host = _HOST.search(text)
+        return SourceUnreachableError(
+            f"{doing}: {host[1] if host else 'a source'} cannot be read\n{detail}",
+            hint="check the network, HTTPS_PROXY and SSL_CERT_FILE, or name a mirror in TORCHMATRIX_MIRRORS",
+        )
+    return CellError(f"{doing} failed:\n{detail}")
+
+
+def _http_error(doing: str, status: int, text: str, detail: str) -> TorchmatrixError:
+    host = _HOST.search(text)
+    where = host[1] if host else "a source"
+    if status in (401, 403, 407):
+        hint = "give credentials through netrc, keyring or the index's UV_INDEX_* variables"
+    elif status == 404:
+        hint = "check the address of the source or mirror"
+    else:
+        hint = "the server is overloaded or broken; try again later, or name a mirror in TORCHMATRIX_MIRRORS"
+    return SourceUnreachableError(f"{doing}: {where} answered {status}\n{detail}", hint=hint)
+
+
+def _reasons(text: str) -> Sequence[str]:
+    """uv's error without its progress lines, and without the name of our scratch project."""
+    lines = text.splitlines()
+    start = next((i for i, line in enumerate(lines) if re.match(r"\s*(error|×|No solution)", line)), None)
+    if start is None:
+        lines = [line for line in lines if line.strip()][-12:]
+    else:
+        lines = lines[start:]
+    cleaned = (re.sub(r"^\s*(error|cause):\s*", "", line).rstrip() for line in lines)
+    return [
+        re.sub(r"\btorchmatrix-cell\b", "the cell", line).replace("your requirements are", "the cell is")
+        for line in cleaned
+        if line.strip()
+    ]

@@ -1,0 +1,93 @@
+"""The parser of all commands, and the one place where errors become exit codes."""
+# PYTHON_ARGCOMPLETE_OK
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from torchmatrix import __version__
+from torchmatrix.cli import build, cache, cells, completion, doctor, export, lock, run_in, verify
+from torchmatrix.cli.context import Context
+from torchmatrix.console import Console, wants_color
+from torchmatrix.errors import EXIT_CODES, INTERRUPTED, TorchmatrixError
+
+GROUPS = (cells, lock, build, verify, run_in, export, doctor, cache, completion)
+"""Modules that add commands, in the order of the help."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = argparse.ArgumentParser(
+        prog="torchmatrix",
+        description="Reproducible, verified and locked PyTorch environments from one compatibility matrix.",
+        epilog="exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()),
+    )
+    top.add_argument("--version", "-V", action="version", version=f"torchmatrix {__version__}")
+    top.add_argument("--matrix", metavar="FILE", type=Path, help="the matrix file (default: matrix.yaml, searched upwards)")
+    top.add_argument("--json", action="store_true", help="machine-readable output on stdout")
+    loudness = top.add_mutually_exclusive_group()
+    loudness.add_argument("-v", "--verbose", action="count", default=0, help="show every command that is run")
+    loudness.add_argument("-q", "--quiet", action="store_true", help="only data, warnings and errors")
+    top.add_argument("--offline", action="store_true", help="use no network; say precisely what is missing")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for group in GROUPS:
+        group.add_to(commands)
+    return top
+
+
+def run(argv: Sequence[str]) -> int:
+    """Parse, run, and turn every error into a message and an exit code."""
+    signal.signal(signal.SIGTERM, _terminated)
+    top = parser()
+    if "_ARGCOMPLETE" in os.environ:
+        completion.complete(top)
+    options = top.parse_args(argv)
+    console = Console(
+        verbosity=-1 if options.quiet else options.verbose,
+        color=wants_color(os.environ, sys.stdout) and not options.json,
+        json_mode=options.json,
+    )
+    context = Context(options=options, console=console, environ=os.environ)
+    try:
+        code: int = options.handler(context)
+    except TorchmatrixError as error:
+        _report(error, console)
+        return error.exit_code
+    except KeyboardInterrupt:
+        from torchmatrix.command import end_all
+
+        end_all()
+        console.error("interrupted; whatever was finished is kept")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): that is its right, not an error of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+def _report(error: TorchmatrixError, console: Console) -> None:
+    from torchmatrix.command import redact
+
+    if console.json_mode:
+        console.json(
+            {
+                "error": {
+                    "class": error.kind,
+                    "exit_code": error.exit_code,
+                    "message": redact(error.message),
+                    "hint": error.hint,
+                }
+            }
+        )
+    console.error(redact(error.message), error.hint)
+
+
+def _terminated(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

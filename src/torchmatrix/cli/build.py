@@ -1,0 +1,109 @@
+"""``build``: lockfile, environment, verification; without SELECT this host's default cell."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from torchmatrix.cli.context import Context, add_select
+from torchmatrix.console import human_seconds
+from torchmatrix.matrix.model import SandboxKind
+
+if TYPE_CHECKING:
+    from torchmatrix.pipeline import BuildOptions, CellResult
+
+
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser("build", help="build, verify and lock cells", description=__doc__)
+    add_select(parser)
+    parser.add_argument("--frozen", action="store_true", help="never resolve; exit 3 when a lockfile is out of date")
+    parser.add_argument("--no-verify", action="store_true", help="leave the checks out; nothing is marked verified")
+    add_sandbox(parser)
+    parser.set_defaults(handler=handle, again=False)
+
+
+def add_sandbox(parser: argparse.ArgumentParser) -> None:
+    """Add ``--sandbox``."""
+    parser.add_argument("--sandbox", type=SandboxKind, choices=list(SandboxKind), help="where to build, instead of the matrix's")
+
+
+def options_of(context: Context) -> BuildOptions:
+    """Build options from the command line."""
+    from torchmatrix.environments import EnvironmentOptions
+    from torchmatrix.locking import LockOptions, LockPolicy
+    from torchmatrix.pipeline import BuildOptions
+
+    given = context.options
+    console = context.console
+    return BuildOptions(
+        lock=LockOptions(policy=LockPolicy.FROZEN if given.frozen else LockPolicy.REUSE),
+        environment=EnvironmentOptions(
+            sandbox=getattr(given, "sandbox", None),
+            frozen=given.frozen,
+            live=console.err.isatty() and console.verbosity >= 0 and not context.json_mode,
+        ),
+        verify=not getattr(given, "no_verify", False),
+        again=given.again,
+    )
+
+
+def handle(context: Context) -> int:
+    """Build the selected cells one after the other; a failed one does not stop the others."""
+    from torchmatrix.cli.buildable import Buildable
+    from torchmatrix.pipeline import build_cell, exit_code
+
+    cells = context.cells() if context.selects else (Buildable(context).default_cell(context.options.sandbox),)
+    options = options_of(context)
+    results = []
+    for position, cell in enumerate(cells, 1):
+        if len(cells) > 1:
+            context.console.say(context.console.style(f"[{position}/{len(cells)}] {cell}", "bold"))
+        result = build_cell(cell, context.workspace, options)
+        results.append(result)
+        print_result(context, result)
+    if context.json_mode:
+        context.console.json({"cells": [result.to_json() for result in results]})
+    elif len(results) > 1:
+        passed = sum(result.exit_code == 0 for result in results)
+        context.console.say(f"{passed} of {len(results)} cells passed")
+    return exit_code(results)
+
+
+def print_result(context: Context, result: CellResult) -> None:
+    """What happened to one cell: remarks, the table of checks, where everything is."""
+    console = context.console
+    for remark in result.remarks:
+        console.say(f"note: {remark}")
+    if result.verification is not None and not context.json_mode:
+        findings = [finding.to_json() for finding in result.verification.findings]
+        console.say(console.findings(findings))
+        if result.verification.digest:
+            console.say(f"environment digest {result.verification.digest}")
+    if result.error is not None:
+        console.error(result.error.message, result.error.hint)
+        return
+    obtained, environment = result.obtained, result.environment
+    if obtained is None or environment is None:
+        return
+    how = "built" if environment.created else "already built"
+    verified = _verdict(context, result)
+    seconds = human_seconds(sum(result.seconds.values()))
+    console.say(f"{result.cell}: torch {obtained.lockfile.torch}, {how}, {verified} in {seconds}")
+    if result.exit_code == 0:
+        console.say(f"lockfile {_short(context, result.cell)}; environment {environment.prefix}")
+
+
+def _verdict(context: Context, result: CellResult) -> str:
+    style = context.console.style
+    if result.verification is None:
+        return style("not verified", "yellow")
+    counts = result.verification.counts
+    words = f"{counts['passed']} checks passed, {counts['skipped']} skipped"
+    if result.verification.passed:
+        return f"{style('verified', 'green')} ({words})"
+    return f"{style('failed', 'red')} ({counts['failed']} checks failed, {words})"
+
+
+def _short(context: Context, cell: str) -> str:
+    return str(context.workspace.envs / cell)

@@ -1,0 +1,87 @@
+"""``list``: the cells, and with ``--all`` what was dropped and why."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from torchmatrix.cli.context import Context, add_select
+
+if TYPE_CHECKING:
+    from torchmatrix.cli.buildable import Buildable
+    from torchmatrix.matrix.model import Cell, Dropped
+
+
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser("list", help="the cells of the matrix", description=__doc__)
+    add_select(parser)
+    parser.add_argument("--all", action="store_true", help="also combinations without a cell, with reasons")
+    parser.set_defaults(handler=handle)
+
+
+def handle(context: Context) -> int:
+    """Print cells."""
+    from torchmatrix.cli.buildable import Buildable
+
+    cells = context.cells()
+    buildable = Buildable(context)
+    dropped = context.expansion.dropped if context.options.all else ()
+    if context.json_mode:
+        context.console.json(
+            {"cells": [_cell_json(cell, buildable) for cell in cells], "dropped": [_dropped_json(d) for d in dropped]}
+        )
+        return 0
+    _print_cells(context, cells, buildable)
+    if dropped:
+        _print_dropped(context, dropped)
+    elif context.expansion.dropped and not context.options.all:
+        count = len(context.expansion.dropped)
+        context.console.say(f"{count} combination{'s' * (count != 1)} without a cell; --all says why")
+    return 0
+
+
+def _cell_json(cell: Cell, buildable: Buildable) -> dict[str, object]:
+    why_not = buildable.why_not(cell)
+    return {
+        "id": cell.id,
+        "python": str(cell.python),
+        "channel": cell.channel,
+        "target": cell.target.name,
+        "platform": str(cell.target.platform),
+        "accelerator": str(cell.target.accelerator),
+        "backend": str(cell.backend),
+        "sandbox": str(cell.sandbox),
+        "torch": cell.torch_text,
+        "buildable_here": why_not is None,
+        "why_not": why_not,
+    }
+
+
+def _dropped_json(dropped: Dropped) -> dict[str, object]:
+    return {"id": dropped.id, "reason": dropped.reason, "url": dropped.url, "nearest": list(dropped.nearest)}
+
+
+def _print_cells(context: Context, cells: tuple[Cell, ...], buildable: Buildable) -> None:
+    console = context.console
+    rows = []
+    for cell in cells:
+        why_not = buildable.why_not(cell)
+        here = console.style("here", "green") if why_not is None else console.style(why_not, "dim")
+        target = cell.target
+        rows.append([cell.id, cell.torch_text, str(target.platform), str(target.accelerator), cell.sandbox, here])
+    console.data(console.table(["cell", "torch", "platform", "accelerator", "sandbox", "buildable"], rows))
+    for note in dict.fromkeys(note for cell in cells for note in cell.notes):
+        console.say(f"note: {note}")
+
+
+def _print_dropped(context: Context, dropped: tuple[Dropped, ...]) -> None:
+    console = context.console
+    console.data("")
+    console.data(console.style("dropped", "bold"))
+    for one in dropped:
+        console.data(f"{one.id}: {one.reason}")
+        if one.nearest:
+            console.data(f"    nearest: {', '.join(one.nearest)}")
+        if one.url:
+            console.data(console.style(f"    {one.url}", "dim"))

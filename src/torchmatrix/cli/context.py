@@ -1,0 +1,186 @@
+"""From options and the environment to a workspace."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torchmatrix.console import Console
+from torchmatrix.errors import UsageError
+from torchmatrix.matrix.model import Cell, SandboxKind
+
+if TYPE_CHECKING:
+    from torchmatrix.catalog import Catalog
+    from torchmatrix.matrix.model import Expansion, Matrix
+    from torchmatrix.sandboxes.native import NativeSandbox
+    from torchmatrix.sources.config import SourceConfig
+    from torchmatrix.store import Store
+    from torchmatrix.workspace import Workspace
+
+MATRIX_FILE = "matrix.yaml"
+
+
+@dataclass(slots=False, kw_only=True)
+class Context:
+    """What every command gets. Nothing is read before it is asked for."""
+
+    options: argparse.Namespace
+    console: Console
+    environ: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        if self.console.verbosity > 0:
+            from torchmatrix.command import on_start
+
+            on_start(lambda command: self.console.detail(f"+ {command}"))
+
+    @property
+    def json_mode(self) -> bool:
+        """Whether ``--json`` was given."""
+        return bool(self.options.json)
+
+    @property
+    def home(self) -> Path:
+        """The user's home folder."""
+        return Path.home()
+
+    @cached_property
+    def matrix_path(self) -> Path:
+        """``--matrix``, TORCHMATRIX_MATRIX, or the nearest matrix.yaml from here upwards."""
+        named = self.options.matrix or self.environ.get("TORCHMATRIX_MATRIX")
+        if named:
+            return Path(named)
+        here = Path.cwd()
+        for folder in (here, *here.parents):
+            if (folder / MATRIX_FILE).is_file():
+                return Path(MATRIX_FILE) if folder == here else folder / MATRIX_FILE
+        raise UsageError(
+            f"no {MATRIX_FILE} in {here} or above it", hint="change to the project's folder, or name it with --matrix FILE"
+        )
+
+    @cached_property
+    def matrix(self) -> Matrix:
+        """The loaded matrix."""
+        from torchmatrix.matrix.load import load_matrix
+
+        return load_matrix(self.matrix_path)
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The newer of the packaged catalog and the user's copy."""
+        from torchmatrix.catalog import load_catalog
+
+        return load_catalog(self.data_folder / "catalog.json")
+
+    @cached_property
+    def data_folder(self) -> Path:
+        """The user's data folder: a newer catalog may lie there."""
+        import platformdirs
+
+        return Path(self.environ.get("TORCHMATRIX_DATA") or platformdirs.user_data_dir("torchmatrix", appauthor=False))
+
+    @cached_property
+    def config_file(self) -> Path:
+        """The user's configuration file."""
+        import platformdirs
+
+        named = self.environ.get("TORCHMATRIX_CONFIG")
+        return Path(named or Path(platformdirs.user_config_dir("torchmatrix", appauthor=False), "config.toml"))
+
+    @cached_property
+    def expansion(self) -> Expansion:
+        """Cells and what was dropped."""
+        from torchmatrix.matrix.expand import expand
+
+        return expand(self.matrix, self.catalog, as_of=getattr(self.options, "as_of", None))
+
+    @cached_property
+    def store(self) -> Store:
+        """The store, in TORCHMATRIX_CACHE or the user's cache directory."""
+        import platformdirs
+
+        from torchmatrix.store import Store
+
+        named = self.environ.get("TORCHMATRIX_CACHE")
+        return Store(Path(named or platformdirs.user_cache_dir("torchmatrix", appauthor=False)).absolute())
+
+    @cached_property
+    def source_config(self) -> SourceConfig:
+        """Where packages come from."""
+        from torchmatrix.sources.config import read_source_config
+
+        return read_source_config(
+            self.environ,
+            prefix=Path(sys.prefix),
+            home=self.home,
+            config_file=self.config_file,
+            offline=self.options.offline,
+        )
+
+    @cached_property
+    def native(self) -> NativeSandbox:
+        """This machine."""
+        from torchmatrix.sandboxes.native import NativeSandbox
+
+        return NativeSandbox(env=self.environ, home=self.home, memo=self.store.root / "memory" / "interpreters.json")
+
+    @cached_property
+    def workspace(self) -> Workspace:
+        """Everything the pipeline needs."""
+        from torchmatrix.backends.lazy import LazyPipBackend
+        from torchmatrix.workspace import Workspace
+
+        return Workspace(
+            matrix=self.matrix,
+            expansion=self.expansion,
+            catalog=self.catalog,
+            store=self.store,
+            backends={"pip": LazyPipBackend(self.source_config, self.catalog, self.store)},
+            sandboxes={SandboxKind.NATIVE: self.native},
+            env=self.environ,
+            tell=self.tell,
+        )
+
+    def tell(self, cell: str, text: str) -> None:
+        """Progress of a cell: one line that the next replaces on a terminal, a plain line otherwise."""
+        if self.console.err.isatty():
+            self.console.status(f"{cell}: {text} …")
+        else:
+            self.console.say(f"{cell}: {text}")
+
+    def cells(self) -> tuple[Cell, ...]:
+        """The cells that the command's SELECT names; all of them without any."""
+        from torchmatrix.matrix.select import select
+
+        options = self.options
+        return select(
+            self.expansion.cells,
+            tuple(options.select or ()),
+            python=tuple(options.python_axis or ()),
+            channel=tuple(options.channel or ()),
+            target=tuple(options.target or ()),
+            backend=tuple(options.backend or ()),
+            dropped=self.expansion.dropped,
+        )
+
+    @property
+    def selects(self) -> bool:
+        """Whether the user named any cell or axis value."""
+        options = self.options
+        return any((options.select, options.python_axis, options.channel, options.target, options.backend))
+
+
+def add_select(parser: argparse.ArgumentParser, *, python: bool = True) -> None:
+    """Add SELECT: ids, globs and axis filters. ``python=False`` where ``--python`` names an interpreter."""
+    parser.add_argument("select", nargs="*", metavar="SELECT", help="cell ids or globs such as 'py311-*'")
+    if python:
+        parser.add_argument("--python", dest="python_axis", action="append", metavar="X.Y", help="only this Python")
+    else:
+        parser.set_defaults(python_axis=None)
+    for axis in ("channel", "target", "backend"):
+        parser.add_argument(f"--{axis}", action="append", metavar=axis.upper(), help=f"only this {axis}")

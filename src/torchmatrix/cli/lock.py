@@ -1,0 +1,145 @@
+"""``lock``: resolve and write lockfiles, for any platform from any host."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+from typing import TYPE_CHECKING
+
+from torchmatrix.cli.context import Context, add_select
+from torchmatrix.errors import StaleLockfileError, UsageError
+
+if TYPE_CHECKING:
+    from torchmatrix.pipeline import CellResult
+
+
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser("lock", help="resolve and write lockfiles, for any platform", description=__doc__)
+    add_select(parser)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 3 when a lockfile is out of date")
+    parser.add_argument(
+        "--upgrade",
+        "-U",
+        nargs="?",
+        const="",
+        action="append",
+        metavar="PKG",
+        help="newest versions of everything, or of PKG; write --upgrade=PKG before cell ids",
+    )
+    parser.add_argument("--as-of", type=date, metavar="DATE", help="resolve as at the end of that day (UTC)")
+    parser.set_defaults(handler=handle)
+
+
+def date(text: str) -> dt.date:
+    """A date of the command line."""
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no date; write YYYY-MM-DD") from None
+
+
+def handle(context: Context) -> int:
+    """Lock, or check."""
+    from torchmatrix.locking import LockOptions, LockPolicy
+    from torchmatrix.pipeline import exit_code, lock_cells
+
+    _repair_upgrade(context)
+    cells = context.cells()
+    if context.options.check:
+        return _check(context)
+    wanted = context.options.upgrade or []
+    packages = tuple(_normalized(name) for name in wanted if name)
+    policy = LockPolicy.UPGRADE if "" in wanted else LockPolicy.REUSE
+    options = LockOptions(policy=policy, upgrade_packages=packages, as_of=context.options.as_of)
+
+    def progress(result: CellResult, left: int) -> None:
+        _print_result(context, result)
+        if left:
+            context.console.status(f"{len(cells) - left} of {len(cells)} cells locked …")
+
+    results = lock_cells(cells, context.workspace, options, on_result=progress)
+    if context.json_mode:
+        context.console.json({"cells": [_json(result) for result in results]})
+    failed = [result for result in results if result.error is not None]
+    for result in failed:
+        if result.error is not None and not context.json_mode:
+            context.console.error(result.error.message, result.error.hint)
+    context.console.say(_summary(results))
+    return exit_code(results)
+
+
+def _repair_upgrade(context: Context) -> None:
+    """``--upgrade CELL`` reads as a package name; when it is a cell's id or glob, it was meant as SELECT."""
+    from fnmatch import fnmatchcase
+
+    options = context.options
+    ids = [cell.id for cell in context.expansion.cells]
+    for position, name in enumerate(options.upgrade or []):
+        if name and any(fnmatchcase(cell, name) for cell in ids):
+            options.upgrade[position] = ""
+            options.select = [*(options.select or []), name]
+
+
+def _normalized(name: str) -> str:
+    from packaging.utils import canonicalize_name
+
+    return str(canonicalize_name(name))
+
+
+def _check(context: Context) -> int:
+    from torchmatrix.locking import check_lockfile
+
+    if context.options.upgrade or context.options.as_of:
+        raise UsageError("--check writes nothing, so --upgrade and --as-of have no meaning beside it")
+    rows, stale = [], 0
+    for cell in context.cells():
+        reasons = check_lockfile(cell, context.workspace)
+        stale += bool(reasons)
+        rows.append({"id": cell.id, "up_to_date": not reasons, "reasons": list(reasons)})
+        for reason in reasons:
+            context.console.say(f"{cell}: {reason}")
+    if context.json_mode:
+        context.console.json({"cells": rows})
+    if stale:
+        context.console.error(
+            f"{stale} of {len(rows)} lockfiles are out of date", "run: torchmatrix lock, and commit envs/"
+        )
+        return StaleLockfileError.exit_code
+    context.console.say(f"{len(rows)} lockfiles are up to date")
+    return 0
+
+
+def _print_result(context: Context, result: CellResult) -> None:
+    console = context.console
+    if result.error is not None:
+        console.say(f"{result.cell}: {console.style('failed', 'red')}")
+        return
+    obtained = result.obtained
+    assert obtained is not None  # noqa: S101 - without an error there is a lockfile
+    if not obtained.fresh:
+        console.detail(f"{result.cell}: up to date")
+    else:
+        changes = f"{len(obtained.changes)} changes" if obtained.changes else "no change"
+        console.say(
+            f"{result.cell}: torch {obtained.lockfile.torch}, {len(obtained.lockfile.artifacts)} artifacts, {changes}"
+        )
+        for change in obtained.changes:
+            if change.kind != "added" or console.verbosity > 0:
+                console.say(f"    {change}")
+    for remark in result.remarks:
+        console.say(f"    note: {remark}")
+
+
+def _summary(results: list[CellResult]) -> str:
+    failed = sum(result.error is not None for result in results)
+    fresh = sum(bool(result.obtained and result.obtained.fresh) for result in results)
+    same = len(results) - failed - fresh
+    parts = [f"{fresh} locked", f"{same} already up to date"] + ([f"{failed} failed"] if failed else [])
+    return ", ".join(parts)
+
+
+def _json(result: CellResult) -> dict[str, object]:
+    from torchmatrix.lock.diff import to_json
+
+    return {**result.to_json(), "changes": to_json(result.changes)}

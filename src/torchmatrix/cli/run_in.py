@@ -1,0 +1,55 @@
+"""``run CELL -- CMD…``: run a command inside a cell's environment, which is built first where it is missing."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+
+from torchmatrix.cli.build import add_sandbox, options_of
+from torchmatrix.cli.context import Context
+from torchmatrix.errors import HostError, UsageError
+
+
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser("run", help="run a command inside a cell's environment", description=__doc__)
+    parser.add_argument("cell", metavar="CELL", help="the id of one cell")
+    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- CMD", help="the command and its arguments")
+    parser.add_argument("--frozen", action="store_true", help="never resolve; exit 3 when the lockfile is out of date")
+    add_sandbox(parser)
+    parser.set_defaults(handler=handle, again=False, no_verify=True)
+
+
+def handle(context: Context) -> int:
+    """Build without verification if needed, then become the command."""
+    from torchmatrix.command import Command, replace_process
+    from torchmatrix.matrix.select import select
+    from torchmatrix.pipeline import build_cell
+
+    argv = context.options.command
+    if argv[:1] == ["--"]:
+        argv = argv[1:]
+    if not argv:
+        raise UsageError("nothing to run", hint="write: torchmatrix run CELL -- python script.py")
+    cells = select(context.expansion.cells, (context.options.cell,), dropped=context.expansion.dropped)
+    if len(cells) != 1:
+        raise UsageError(f"{context.options.cell} names {len(cells)} cells", hint="name one: torchmatrix list")
+    result = build_cell(cells[0], context.workspace, options_of(context))
+    for remark in result.remarks:
+        context.console.say(f"note: {remark}")
+    if result.error is not None:
+        raise result.error
+    environment = result.environment
+    if environment is None:
+        raise HostError(f"{cells[0]}: no environment")
+    context.console.clear()
+    env = environment.sandbox.environ(environment.prefix, context.environ)
+    program = shutil.which(argv[0], path=env["PATH"])
+    if program is None:
+        raise UsageError(f"{argv[0]}: no such command in {cells[0]} or on PATH")
+    command = Command(argv=(program, *argv[1:]), env=env)
+    if sys.platform == "win32":  # there is no exec that keeps the console
+        return environment.sandbox.run_through(command)
+    replace_process(command)
+    return 0

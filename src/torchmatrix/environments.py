@@ -1,0 +1,183 @@
+"""Environments of cells: created once from the record, found again by content, verified."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.version import Version
+
+from torchmatrix.backends import CreateRequest
+from torchmatrix.command import Command
+from torchmatrix.console import human_bytes
+from torchmatrix.errors import HostError
+from torchmatrix.host import free_disk
+from torchmatrix.lock.demands import project_requirements
+from torchmatrix.lock.model import Lockfile, digest_of
+from torchmatrix.matrix.model import Cell, SandboxKind
+from torchmatrix.sandboxes import Sandbox
+from torchmatrix.store import Entry, entry_key
+from torchmatrix.verify import run_probe
+from torchmatrix.verify.checks import expectations
+from torchmatrix.verify.findings import Verification, command_finding
+from torchmatrix.workspace import Workspace
+
+COMMAND_SECONDS = 3600.0
+"""Time limit of one ``verify: commands`` entry."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentOptions:
+    """How environments are made. ``frozen``: no stand-ins. ``live``: the installer draws on our terminal."""
+
+    sandbox: SandboxKind | None = None
+    frozen: bool = False
+    live: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """A finished environment. ``created``: in this run, not found in the store."""
+
+    key: str
+    prefix: Path
+    python: Path
+    sandbox: Sandbox
+    created: bool
+    project: str | None = None
+    """Normalized name of the project installed beside the record."""
+    remarks: tuple[str, ...] = ()
+
+
+def create(cell: Cell, lockfile: Lockfile, workspace: Workspace, options: EnvironmentOptions) -> Environment:
+    """The environment of a record: found in the store, or made from the record alone."""
+    sandbox, backend = workspace.sandbox(cell, options.sandbox), workspace.backend(cell)
+    interpreter = sandbox.interpreter(cell.python)
+    project, project_name = _project(cell, workspace)
+    key = entry_key(lockfile.digest, sandbox.describe_interpreter(interpreter), project)
+
+    def waiting() -> None:
+        workspace.tell(cell.id, "waiting for another process that builds the same environment")
+
+    with workspace.store.entry(key, on_wait=waiting) as entry:
+        prefix, remarks = entry.prefix, ()
+        created = prefix is None
+        if prefix is None:
+            workspace.tell(cell.id, f"installing {len(lockfile.artifacts)} artifacts ({_size(lockfile)})")
+            _check_disk(lockfile, workspace)
+            prefix = entry.begin()
+            request = CreateRequest(
+                lockfile=lockfile,
+                prefix=prefix,
+                interpreter=interpreter,
+                sources=workspace.matrix.sources,
+                stand_in_in_ci=workspace.matrix.stand_in_in_ci,
+                frozen=options.frozen,
+                live=options.live,
+            )
+            remarks = backend.create(request, sandbox)
+        python = backend.python(prefix)
+        if cell.project is not None and (created or not cell.project.editable):
+            workspace.tell(cell.id, f"installing the project {project_name}")
+            with workspace.store.lock("project-" + digest_of(project).removeprefix("sha256:")[:24]):
+                backend.install_project(cell.project, workspace.matrix.folder, python, sandbox)
+        if created:
+            entry.finish(prefix, {"cell": cell.id, "lockfile_digest": lockfile.digest, "verification": None})
+        else:
+            entry.touch()
+    return Environment(
+        key=key, prefix=prefix, python=python, sandbox=sandbox, created=created, project=project_name, remarks=remarks
+    )
+
+
+def _project(cell: Cell, workspace: Workspace) -> tuple[str | None, str | None]:
+    """What identifies the project below an environment, and its normalized name."""
+    if cell.project is None:
+        return None, None
+    name, _ = project_requirements(cell.project, workspace.matrix.folder)
+    path = (workspace.matrix.folder / cell.project.path).resolve()
+    return json.dumps([str(path), cell.project.editable]), name
+
+
+def _size(lockfile: Lockfile) -> str:
+    unknown = sum(artifact.size is None for artifact in lockfile.artifacts)
+    return human_bytes(lockfile.known_bytes) + (f" and {unknown} of unknown size" if unknown else "")
+
+
+def _check_disk(lockfile: Lockfile, workspace: Workspace) -> None:
+    """Refuse before the download when not even the packed artifacts fit."""
+    free = free_disk(workspace.store.root)
+    if free < lockfile.known_bytes:
+        raise HostError(
+            f"{lockfile.cell}: {human_bytes(lockfile.known_bytes)} of artifacts do not fit into the "
+            f"{human_bytes(free)} that are free at {workspace.store.root}",
+            hint="free space, run `torchmatrix cache gc`, or set TORCHMATRIX_CACHE to another disk",
+        )
+
+
+def verify(
+    cell: Cell, lockfile: Lockfile, environment: Environment, workspace: Workspace, *, again: bool = False
+) -> Verification:
+    """Run the checks in an environment, or take over what they found in it before; then the matrix's own commands."""
+    spec = specification(cell, lockfile, workspace, environment.project)
+    fingerprint = digest_of(spec)
+    with workspace.store.entry(environment.key) as entry:
+        found = None if again else _remembered(entry, fingerprint)
+        if found is None:
+            workspace.tell(cell.id, "verifying")
+            found = run_probe(
+                environment.python,
+                spec,
+                env=environment.sandbox.environ(environment.prefix, workspace.env),
+                run=environment.sandbox.run,
+            )
+            _remember(entry, fingerprint, found)
+    commands = [_run_command(text, cell, environment, workspace) for text in cell.verify_commands]
+    return found.with_findings(commands)
+
+
+def specification(
+    cell: Cell, lockfile: Lockfile, workspace: Workspace, project: str | None
+) -> Mapping[str, object]:
+    """What the probe is to expect of a cell."""
+    catalog, target = workspace.catalog, cell.target
+    public = Version(lockfile.torch.public)
+    return expectations(
+        cell,
+        lockfile.distributions,
+        expected_local=catalog.expected_local(public, target.platform, target.accelerator, cell.source),
+        min_driver=catalog.min_driver(target.accelerator, target.platform),
+        min_macos=catalog.min_macos(public),
+        project_names=(project,) if project else (),
+    )
+
+
+def _remembered(entry: Entry, fingerprint: str) -> Verification | None:
+    data = entry.read()
+    kept = data.get("verification") if data else None
+    if not isinstance(kept, dict) or kept.get("fingerprint") != fingerprint:
+        return None
+    verification = Verification.from_json(kept["result"])
+    return verification if verification.passed else None
+
+
+def _remember(entry: Entry, fingerprint: str, verification: Verification) -> None:
+    data = entry.read()
+    if data is not None:
+        entry.write({**data, "verification": {"fingerprint": fingerprint, "result": verification.to_json()}})
+
+
+def _run_command(text: str, cell: Cell, environment: Environment, workspace: Workspace) -> object:
+    workspace.tell(cell.id, f"running: {text}")
+    env = environment.sandbox.environ(environment.prefix, workspace.env)
+    argv = tuple(shlex.split(text))
+    program = environment.python.parent / argv[0]
+    if program.exists():
+        argv = (str(program), *argv[1:])
+    outcome = environment.sandbox.run(
+        Command(argv=argv, env=env, cwd=workspace.matrix.folder.resolve(), timeout=COMMAND_SECONDS)
+    )
+    return command_finding(text, outcome)

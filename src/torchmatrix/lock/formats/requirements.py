@@ -1,0 +1,31 @@
+"""``requirements.txt`` with hashes, for ``pip install --require-hashes -r`` and ``uv pip sync``.
+
+Artifacts of the default index are ``name==version``; those of another source are direct URLs with their hash, because
+nothing in this format can say "from that index and no other".
+"""
+
+from __future__ import annotations
+
+from torchmatrix.lock.formats.addresses import Addresses
+from torchmatrix.lock.model import Artifact, Lockfile
+
+DEFAULT_SOURCE = "pypi"
+
+
+def render(lockfile: Lockfile, addresses: Addresses) -> str:
+    """The file's text; sorted, without a date and without anything of the host."""
+    lines = [
+        f"# {lockfile.cell}: Python {lockfile.python}, {lockfile.platform}, {lockfile.accelerator}",
+        f"# lockfile {lockfile.digest}",
+        "# pip install --require-hashes --no-deps -r requirements.txt",
+    ]
+    for artifact in lockfile.artifacts:
+        lines.append(f"{_requirement(artifact, addresses)} \\")
+        lines.append(f"    --hash=sha256:{artifact.sha256}")
+    return "\n".join(lines) + "\n"
+
+
+def _requirement(artifact: Artifact, addresses: Addresses) -> str:
+    if artifact.source != DEFAULT_SOURCE and (url := addresses.url(artifact)):
+        return f"{artifact.name} @ {url}"
+    return f"{artifact.name}=={artifact.version}"

@@ -1,0 +1,142 @@
+"""Reading and writing ``cell.json``, the record that everything else is made from.
+
+One artifact a line, so that a version-control diff is a list of changed artifacts. Nothing of the host is in it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from packaging.version import InvalidVersion, Version
+
+from torchmatrix.errors import UsageError
+from torchmatrix.lock.model import SCHEMA_VERSION, Artifact, HashFrom, Lockfile
+
+_CONFLICT = re.compile(r"^(<{7}|={7}|>{7})( |$)", re.MULTILINE)
+_PLAIN = ("cell", "python", "channel", "target", "platform", "accelerator", "backend", "floor")
+
+
+class DamagedRecordError(UsageError):
+    """A record that cannot be used as it is; ``lock`` writes it anew, everything else stops."""
+
+
+def render_record(lockfile: Lockfile) -> str:
+    """The text of cell.json."""
+    head: dict[str, object] = {"schema": SCHEMA_VERSION}
+    head.update({name: getattr(lockfile, name) for name in _PLAIN})
+    head["torch"] = str(lockfile.torch)
+    if lockfile.as_of:
+        head["as_of"] = lockfile.as_of
+    head["input_digest"] = lockfile.input_digest
+    lines = [f"  {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}," for key, value in head.items()]
+    lines.append('  "inputs": {')
+    inputs = [
+        f"    {json.dumps(key)}: {json.dumps(value, ensure_ascii=False, sort_keys=True)}"
+        for key, value in sorted(lockfile.inputs.items())
+    ]
+    lines.append(",\n".join(inputs))
+    lines.append("  },")
+    lines.append('  "artifacts": [')
+    lines.append(",\n".join("    " + json.dumps(_artifact_json(a), ensure_ascii=False) for a in lockfile.artifacts))
+    lines.append("  ]")
+    return "{\n" + "\n".join(lines) + "\n}\n"
+
+
+def read_record(path: Path) -> Lockfile | None:
+    """The record at ``path``; ``None`` when there is none.
+
+    Raises `UsageError` for a schema newer than ours and `DamagedRecordError` for a merge conflict or anything else
+    that is not a record.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except (UnicodeDecodeError, NotADirectoryError, IsADirectoryError) as error:
+        raise DamagedRecordError(f"{path}: not a record: {error}", hint=_relock(path)) from error
+    return parse_record(text, path)
+
+
+def parse_record(text: str, path: Path) -> Lockfile:
+    """The record in ``text``; ``path`` is for messages. Errors as in `read_record`."""
+    if _CONFLICT.search(text):
+        raise DamagedRecordError(
+            f"{path}: holds a merge conflict (<<<<<<< … >>>>>>>)",
+            hint=f"{_relock(path)}; it resolves again and keeps what both sides agree on in matrix.yaml",
+        )
+    try:
+        data = json.loads(text)
+        schema = data["schema"]
+        if isinstance(schema, int) and schema > SCHEMA_VERSION:
+            raise UsageError(
+                f"{path}: written by a newer torchmatrix (schema {schema}, this one reads {SCHEMA_VERSION})",
+                hint="upgrade torchmatrix",
+            )
+        return _parse(data)
+    except (ValueError, KeyError, TypeError, AttributeError, InvalidVersion) as error:
+        reason = f"missing {error}" if isinstance(error, KeyError) else str(error)
+        raise DamagedRecordError(f"{path}: not a valid record: {reason}", hint=_relock(path)) from error
+
+
+def _relock(path: Path) -> str:
+    return f"run: torchmatrix lock {path.parent.name}"
+
+
+def _parse(data: Mapping[str, Any]) -> Lockfile:
+    if data["schema"] != SCHEMA_VERSION:
+        raise ValueError(f"schema {data['schema']!r} is unknown")
+    plain = {name: data[name] for name in _PLAIN}
+    for name, value in plain.items():
+        if not isinstance(value, str) and not (name == "floor" and value is None):
+            raise TypeError(f"{name} must be a string")
+    return Lockfile(
+        **plain,
+        torch=Version(data["torch"]),
+        input_digest=str(data["input_digest"]),
+        inputs=MappingProxyType(dict(data["inputs"])),
+        as_of=data.get("as_of"),
+        artifacts=tuple(_parse_artifact(item) for item in data["artifacts"]),
+    )
+
+
+def _artifact_json(artifact: Artifact) -> dict[str, object]:
+    value: dict[str, object] = {
+        "name": artifact.name,
+        "version": str(artifact.version),
+        "source": artifact.source,
+        "file": artifact.file,
+        "sha256": artifact.sha256,
+        "hash_from": str(artifact.hash_from),
+        "size": artifact.size,
+        "path": artifact.path,
+    }
+    if artifact.stand_in:
+        value["stand_in"] = True
+    return value
+
+
+def _parse_artifact(item: Mapping[str, Any]) -> Artifact:
+    sha256 = item["sha256"]
+    if not re.fullmatch(r"[0-9a-f]{64}", sha256):
+        raise ValueError(f"{item['name']}: sha256 is not 64 hexadecimal digits")
+    if "/" in item["file"] or "\\" in item["file"]:
+        raise ValueError(f"{item['name']}: file is a path")
+    size = item["size"]
+    if size is not None and not isinstance(size, int):
+        raise TypeError(f"{item['name']}: size is not a number")
+    return Artifact(
+        name=str(item["name"]),
+        version=Version(item["version"]),
+        file=str(item["file"]),
+        sha256=sha256,
+        source=str(item["source"]),
+        hash_from=HashFrom(item["hash_from"]),
+        size=size,
+        path=item["path"],
+        stand_in=bool(item.get("stand_in", False)),
+    )

@@ -1,0 +1,176 @@
+"""The keys that matrix, channels, targets and includes may all set, with those under project and verify."""
+
+from __future__ import annotations
+
+from torchmatrix.matrix import fields
+from torchmatrix.matrix.kinds import Choice, Flag, Key, ListOf, Place, Section, Text
+from torchmatrix.matrix.model import Backend, Project, SandboxKind, TorchRequest
+
+LOCKFILE_FORMATS = ("requirements.txt", "pylock.toml", "explicit", "environment.yml", "conda-lock.yml")
+"""What ``lockfiles`` may name: two formats of pip, three of conda."""
+
+_CASCADE = frozenset({Place.MATRIX, Place.CHANNEL, Place.TARGET, Place.INCLUDE})
+_PROJECT = frozenset({Place.PROJECT})
+_VERIFY = frozenset({Place.VERIFY})
+
+_PACKAGE_NAME = Text(
+    what="a package name",
+    parse=fields.package_name,
+    pattern=fields.PACKAGE_NAME,
+    mismatch="write the name alone, without version or extras",
+)
+_EXTRA = Text(what="a name", pattern=fields.PACKAGE_NAME, mismatch="write the name alone")
+_FILES = ListOf(item=Text(what="a file name"), what="a file name or a list of them", or_one=True)
+
+CASCADE_KEYS = (
+    Key(
+        name="torch",
+        kind=Text(
+            what="stable, a version, a specifier, nightly or nightly YYYY-MM-DD",
+            parse=TorchRequest.parse,
+        ),
+        places=_CASCADE,
+        description=(
+            "stable (the newest release), a version (2.13.0), a specifier (>=2.11,<2.13), "
+            "nightly (the newest complete day) or nightly YYYY-MM-DD."
+        ),
+    ),
+    Key(
+        name="packages",
+        kind=ListOf(
+            item=Text(what="a requirement such as numpy>=1.26", parse=fields.package),
+            what="a list of requirements",
+        ),
+        places=_CASCADE,
+        description="Requirements (PEP 508) beside torch; those of matrix, channel, target and include add up.",
+    ),
+    Key(
+        name="backend",
+        kind=Choice(what="a backend", words=tuple(Backend), make=Backend),
+        places=_CASCADE,
+        description="Who resolves and installs.",
+    ),
+    Key(
+        name="sandbox",
+        kind=Choice(what="a sandbox", words=tuple(SandboxKind), make=SandboxKind),
+        places=_CASCADE,
+        description="Where the environment is built.",
+    ),
+    Key(
+        name="source",
+        kind=Text(what="the name of a source", pattern=fields.NAME),
+        places=_CASCADE,
+        description="Source of the PyTorch family: pypi, pytorch or an entry of sources. The catalog knows the usual one.",
+    ),
+    Key(
+        name="project",
+        kind=Section(
+            place=Place.PROJECT,
+            what="a mapping with path, extras, groups and editable",
+            build=lambda values: Project(**values),
+        ),
+        places=_CASCADE,
+        description="What is being tested in the cells; its requirements are locked with them.",
+    ),
+    Key(
+        name="requirements",
+        kind=_FILES,
+        places=_CASCADE,
+        description="Requirements files that feed the resolution, relative to this file.",
+    ),
+    Key(
+        name="constraints",
+        kind=_FILES,
+        places=_CASCADE,
+        description="Constraints files that feed the resolution, relative to this file.",
+    ),
+    Key(
+        name="allow-sdist",
+        kind=ListOf(item=_PACKAGE_NAME, what="a list of package names", unique=True),
+        places=_CASCADE,
+        description="Packages that may be built from an sdist, which runs their code; everything else is wheels only.",
+    ),
+    Key(
+        name="lockfiles",
+        kind=ListOf(
+            item=Choice(what="a lockfile format", words=LOCKFILE_FORMATS),
+            what="a list of lockfile formats",
+            unique=True,
+        ),
+        places=_CASCADE,
+        description="Formats to write beside the record; all of the backend's when the key is missing.",
+    ),
+    Key(
+        name="verify",
+        kind=Section(
+            place=Place.VERIFY,
+            what="a mapping with commands",
+            build=lambda values: values["commands"],
+        ),
+        places=_CASCADE,
+        description="What else is run to verify an environment.",
+    ),
+    Key(
+        name="macos",
+        kind=Text(
+            what='a macOS version such as "14.0"',
+            pattern=r"[0-9]{2}\.[0-9]{1,2}",
+            mismatch="write major.minor, quoted",
+        ),
+        places=_CASCADE,
+        description='Oldest macOS that must be able to run the environment, quoted: "14.0".',
+    ),
+    Key(
+        name="glibc",
+        kind=Text(
+            what='a glibc version such as "2.28"',
+            pattern=r"2\.[0-9]{1,2}",
+            mismatch="write major.minor, quoted",
+        ),
+        places=_CASCADE,
+        description='Oldest glibc that must be able to run the environment, quoted: "2.28".',
+    ),
+)
+"""The settings that cascade: matrix, channel, target, include."""
+
+SETTING_KEYS = (
+    *CASCADE_KEYS,
+    Key(
+        name="path",
+        kind=Text(what="a path"),
+        places=_PROJECT,
+        required=True,
+        example=".",
+        description="Folder of the project, relative to this file.",
+    ),
+    Key(
+        name="extras",
+        kind=ListOf(item=_EXTRA, what="a list of extras", unique=True),
+        places=_PROJECT,
+        description="Extras whose requirements are locked with the cell.",
+    ),
+    Key(
+        name="groups",
+        kind=ListOf(item=_EXTRA, what="a list of dependency groups", unique=True),
+        places=_PROJECT,
+        description="Dependency groups (PEP 735) whose requirements are locked with the cell.",
+    ),
+    Key(
+        name="editable",
+        kind=Flag(),
+        places=_PROJECT,
+        description="Whether the project is installed in editable mode.",
+    ),
+    Key(
+        name="commands",
+        kind=ListOf(
+            item=Text(what="a command line", parse=fields.shell_command),
+            what="a list of command lines",
+        ),
+        places=_VERIFY,
+        required=True,
+        example='["python -m pytest tests/smoke"]',
+        description="Commands that must succeed in the environment, after the built-in checks. No shell is involved.",
+    ),
+)
+"""Those, and the keys inside project and verify."""

@@ -1,0 +1,223 @@
+"""The story: obtain the lockfile, create the environment, verify it, publish both. A failed cell is a result."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torchmatrix.environments import Environment, EnvironmentOptions, create, verify
+from torchmatrix.errors import TorchmatrixError, combine_exit_codes
+from torchmatrix.files import write_atomic
+from torchmatrix.lock.diff import Change
+from torchmatrix.locking import VERIFIED, LockOptions, Obtained, obtain_lockfile, publish_lockfile
+from torchmatrix.matrix.model import Cell
+from torchmatrix.verify.findings import Verification
+from torchmatrix.workspace import Workspace
+
+RESOLVERS = 8
+"""Resolutions at once: they wait for the network more than they compute."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOptions:
+    """Options of ``build``."""
+
+    lock: LockOptions = field(default_factory=LockOptions)
+    environment: EnvironmentOptions = field(default_factory=EnvironmentOptions)
+    verify: bool = True
+    again: bool = False
+    """Run the checks although the same environment passed them before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellResult:
+    """What became of one cell. ``seconds`` by phase; ``error`` when it failed other than by a finding."""
+
+    cell: str
+    obtained: Obtained | None = None
+    environment: Environment | None = None
+    verification: Verification | None = None
+    error: TorchmatrixError | None = None
+    remarks: tuple[str, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        """0, or the code of its failure's class."""
+        if self.error is not None:
+            return self.error.exit_code
+        return 0 if self.verification is None or self.verification.passed else 1
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """What a new resolution changed."""
+        return self.obtained.changes if self.obtained else ()
+
+    def to_json(self) -> dict[str, object]:
+        """The contract of ``--json`` and of ``.torchmatrix/results``."""
+        lockfile = self.obtained.lockfile if self.obtained else None
+        error = self.error
+        return {
+            "id": self.cell,
+            "status": "passed" if self.exit_code == 0 else "failed",
+            "exit_code": self.exit_code,
+            "class": error.kind if error else ("failed" if self.exit_code else None),
+            "error": {"message": error.message, "hint": error.hint} if error else None,
+            "lockfile_digest": lockfile.digest if lockfile else None,
+            "torch": str(lockfile.torch) if lockfile else None,
+            "resolved": bool(self.obtained and self.obtained.fresh),
+            "environment": str(self.environment.prefix) if self.environment else None,
+            "created": bool(self.environment and self.environment.created),
+            "verification": self.verification.to_json() if self.verification else None,
+            "remarks": list(self.remarks),
+            "seconds": {phase: round(value, 3) for phase, value in self.seconds.items()},
+        }
+
+
+def exit_code(results: Sequence[CellResult]) -> int:
+    """The exit code of a run."""
+    return combine_exit_codes([result.exit_code for result in results])
+
+
+def build_cell(cell: Cell, workspace: Workspace, options: BuildOptions) -> CellResult:
+    """One cell from the matrix to a verified, published environment."""
+    clock = _Clock()
+    obtained: Obtained | None = None
+    environment: Environment | None = None
+    verification: Verification | None = None
+    remarks: tuple[str, ...] = ()
+    error: TorchmatrixError | None = None
+    try:
+        with workspace.store.lock(_lock_name(cell, workspace), on_wait=_waiting(cell, workspace)):
+            with clock.phase("lock"):
+                obtained = obtain_lockfile(cell, workspace, options.lock)
+            remarks += obtained.remarks
+            with clock.phase("create"):
+                environment = create(cell, obtained.lockfile, workspace, options.environment)
+            remarks += environment.remarks
+            if options.verify:
+                with clock.phase("verify"):
+                    verification = verify(cell, obtained.lockfile, environment, workspace, again=options.again)
+            with clock.phase("publish"):
+                remarks += _publish(cell, obtained, verification, workspace)
+    except TorchmatrixError as failure:
+        error = failure
+    result = CellResult(
+        cell=cell.id,
+        obtained=obtained,
+        environment=environment,
+        verification=verification,
+        error=error,
+        remarks=tuple(dict.fromkeys(remarks)),
+        seconds=clock.seconds,
+    )
+    save_result(result, workspace)
+    return result
+
+
+def _publish(
+    cell: Cell, obtained: Obtained, verification: Verification | None, workspace: Workspace
+) -> tuple[str, ...]:
+    """``envs/<cell>/`` says verified only when the environment passed; a failed one leaves the old state there."""
+    if verification is not None and not verification.passed:
+        if obtained.fresh:
+            kept = workspace.results / "unpublished" / f"{cell.id}.json"
+            from torchmatrix.lock.record import render_record
+
+            write_atomic(kept, render_record(obtained.lockfile))
+        return ()
+    remarks = publish_lockfile(obtained.lockfile, cell, workspace)
+    if verification is not None:
+        text = json.dumps(_verified(obtained, verification), indent=2, ensure_ascii=False) + "\n"
+        write_atomic(workspace.envs / cell.id / VERIFIED, text)
+    return remarks if obtained.fresh else ()
+
+
+def _verified(obtained: Obtained, verification: Verification) -> dict[str, object]:
+    passed = sorted(finding.check for finding in verification.findings if finding.status == "passed")
+    skipped = sorted(finding.check for finding in verification.findings if finding.status == "skipped")
+    return {
+        "schema": 1,
+        "lockfile_digest": obtained.lockfile.digest,
+        "platform": obtained.lockfile.platform,
+        "environment_digest": verification.digest,
+        "checks": {"passed": passed, "skipped": skipped},
+    }
+
+
+def lock_cell(cell: Cell, workspace: Workspace, options: LockOptions) -> CellResult:
+    """Resolve one cell for its platform and publish the lockfile, unverified."""
+    clock = _Clock()
+    obtained: Obtained | None = None
+    remarks: tuple[str, ...] = ()
+    error: TorchmatrixError | None = None
+    try:
+        with workspace.store.lock(_lock_name(cell, workspace), on_wait=_waiting(cell, workspace)):
+            with clock.phase("lock"):
+                obtained = obtain_lockfile(cell, workspace, options)
+            with clock.phase("publish"):
+                remarks = publish_lockfile(obtained.lockfile, cell, workspace)
+            remarks = (*obtained.remarks, *(remarks if obtained.fresh else ()))
+    except TorchmatrixError as failure:
+        error = failure
+    return CellResult(cell=cell.id, obtained=obtained, error=error, remarks=remarks, seconds=clock.seconds)
+
+
+def lock_cells(
+    cells: Sequence[Cell],
+    workspace: Workspace,
+    options: LockOptions,
+    *,
+    on_result: Callable[[CellResult, int], None] = lambda _result, _left: None,
+) -> list[CellResult]:
+    """`lock_cell` for many cells, several at a time; results in the order of ``cells``."""
+    results: dict[str, CellResult] = {}
+    with ThreadPoolExecutor(max(1, min(RESOLVERS, len(cells)))) as pool:
+        futures = {pool.submit(lock_cell, cell, workspace, options): cell for cell in cells}
+        try:
+            for future in as_completed(futures):
+                result = future.result()
+                results[result.cell] = result
+                on_result(result, len(cells) - len(results))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return [results[cell.id] for cell in cells]
+
+
+def save_result(result: CellResult, workspace: Workspace) -> Path:
+    """Write a result below ``.torchmatrix/results``."""
+    path = workspace.results / "results" / f"{result.cell}.json"
+    write_atomic(path, json.dumps(result.to_json(), indent=2, ensure_ascii=False) + "\n")
+    return path
+
+
+def _lock_name(cell: Cell, workspace: Workspace) -> str:
+    from torchmatrix.lock.model import digest_of
+
+    return "cell-" + digest_of([str(workspace.envs.resolve()), cell.id]).removeprefix("sha256:")[:24]
+
+
+def _waiting(cell: Cell, workspace: Workspace) -> Callable[[], None]:
+    return lambda: workspace.tell(cell.id, "waiting for another process that works on this cell")
+
+
+class _Clock:
+    """Seconds by phase."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Measure one phase, also when it fails."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = time.monotonic() - started

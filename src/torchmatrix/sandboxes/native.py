@@ -1,0 +1,59 @@
+"""The native sandbox: this machine itself."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torchmatrix import command
+from torchmatrix.command import Command, Outcome
+from torchmatrix.host import find_interpreters, inspect_interpreter, pick_interpreter
+from torchmatrix.matrix.model import SandboxKind
+from torchmatrix.target import PythonVersion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NativeSandbox:
+    """Processes of this machine. ``env`` is the caller's environment, ``memo`` a file of interpreters' answers."""
+
+    env: Mapping[str, str]
+    home: Path
+    memo: Path | None = None
+    kind: SandboxKind = SandboxKind.NATIVE
+
+    def interpreter(self, python: PythonVersion) -> Path:
+        """The best CPython of that release on this machine; `HostError` says how to get one."""
+        return pick_interpreter(python, find_interpreters(self.env, home=self.home)).path
+
+    def describe_interpreter(self, path: Path) -> str:
+        """``cpython 3.11.7 /usr/bin/python3.11``."""
+        facts = inspect_interpreter(path, self.env, memo=self.memo)
+        return f"{facts.implementation} {facts.version} {path}"
+
+    def run(self, command_: Command, /, *, live: bool = False) -> Outcome:
+        """Run a process here."""
+        return command.run(command_, live_stderr=live)
+
+    def run_through(self, command_: Command, /) -> int:
+        """Run a process here with our own streams."""
+        return command.run_through(command_)
+
+    def environ(self, prefix: Path, base: Mapping[str, str]) -> dict[str, str]:
+        """``base`` as activating the environment would change it."""
+        scripts = prefix / ("Scripts" if os.name == "nt" else "bin")
+        env = {name: value for name, value in base.items() if name not in ("PYTHONHOME", "PYTHONPATH")}
+        env["VIRTUAL_ENV"] = str(prefix)
+        env["PATH"] = os.pathsep.join([str(scripts), base.get("PATH", os.defpath)])
+        return env
+
+    def copy_in(self, source: Path, target: Path) -> None:
+        """Copy a file."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, target)
+
+    def copy_out(self, source: Path, target: Path) -> None:
+        """Copy a file."""
+        self.copy_in(source, target)

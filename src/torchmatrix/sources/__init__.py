@@ -1,0 +1,1 @@
+"""Where artifacts come from: named sources, mirrors, stand-ins, pip's own configuration, hashes and sizes."""

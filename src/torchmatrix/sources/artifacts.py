@@ -1,0 +1,102 @@
+"""Facts about files: sizes by HEAD or stat, sha256 from the bytes, the path below a file host."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote, urlsplit
+
+from torchmatrix.errors import SourceUnreachableError
+from torchmatrix.sources.config import local_path
+from torchmatrix.sources.reach import Web
+
+if TYPE_CHECKING:
+    import urllib3
+
+_BLOCK = 1 << 20
+_HEADS = 16
+_DEFAULT_PATH = re.compile(r"(packages/[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{60}/[^/]+)$")
+
+
+def sizes(web: Web, wanted: Iterable[tuple[str, str]], known: MutableMapping[str, int]) -> None:
+    """Add to ``known`` (sha256 -> bytes) the size of each (sha256, address) that a HEAD or the file tells.
+
+    What cannot be told stays out: a size is never estimated.
+    """
+    missing = {sha256: address for sha256, address in wanted if sha256 not in known}
+    if not missing:
+        return
+    with ThreadPoolExecutor(min(_HEADS, len(missing))) as pool:
+        for sha256, size in zip(missing, pool.map(lambda address: _size(web, address), missing.values()), strict=True):
+            if size is not None:
+                known[sha256] = size
+
+
+def _size(web: Web, address: str) -> int | None:
+    path = local_path(address)
+    if path is not None:
+        return path.stat().st_size if path.is_file() else None
+    from urllib3.exceptions import HTTPError
+
+    try:
+        response = web.pool(address).request("HEAD", address, redirect=True, retries=2, headers={"Accept-Encoding": "identity"})
+    except HTTPError:
+        return None
+    length = response.headers.get("Content-Length")
+    return int(length) if response.status == 200 and length and length.isdigit() else None
+
+
+def sha256_of(web: Web, address: str) -> str:
+    """The sha256 of the bytes at ``address``, read once."""
+    digest = hashlib.sha256()
+    for block in _blocks(web, address):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _blocks(web: Web, address: str) -> Iterable[bytes]:
+    path = local_path(address)
+    if path is not None:
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                yield block
+        return
+    from urllib3.exceptions import HTTPError
+
+    try:
+        response: urllib3.BaseHTTPResponse = web.pool(address).request(
+            "GET", address, redirect=True, retries=3, preload_content=False
+        )
+        if response.status != 200:
+            raise SourceUnreachableError(f"{address} answered {response.status}; its sha256 cannot be computed")
+        yield from response.stream(_BLOCK)
+    except HTTPError as error:
+        raise SourceUnreachableError(f"{address}: broke off while its sha256 was computed: {error}") from error
+
+
+def default_index_path(address: str) -> str | None:
+    """The path of a file of the default index, which is made from the BLAKE2b-256 digest of its bytes.
+
+    Read from the address where it has that form, computed from the bytes where the file is at hand, else ``None``.
+    Source: the file paths of the default index, ``packages/<2>/<2>/<60 hex digits>/<file>``.
+    """
+    if match := _DEFAULT_PATH.search(unquote(urlsplit(address).path)):
+        return quote(match[1])
+    path = local_path(address)
+    if path is None or not path.is_file():
+        return None
+    digest = hashlib.blake2b(digest_size=32)
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    text = digest.hexdigest()
+    return quote(f"packages/{text[:2]}/{text[2:4]}/{text[4:]}/{path.name}")
+
+
+def file_name(address: str) -> str:
+    """The file name at the end of an address, decoded."""
+    return Path(unquote(urlsplit(address).path)).name

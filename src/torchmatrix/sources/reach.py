@@ -1,0 +1,149 @@
+"""Can an address be reached, and if not, why: DNS, connection, TLS, proxy or time, each told apart."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from torchmatrix.sources.config import SourceConfig, local_path
+
+if TYPE_CHECKING:
+    import urllib3
+
+CONNECT_SECONDS = 5.0
+"""How long a host may take to accept a connection; twice this stays below the 15 s that a refusal may cost."""
+READ_SECONDS = 8.0
+
+
+class Trouble(StrEnum):
+    """Why nothing was read."""
+
+    MISSING = "missing"
+    DNS = "dns"
+    CONNECT = "connect"
+    TLS = "tls"
+    PROXY = "proxy"
+    TIMEOUT = "timeout"
+
+    @property
+    def allows_stand_in(self) -> bool:
+        """DESIGN §7: after a DNS, connect or TLS failure before anything was read, never after a timeout."""
+        return self in (Trouble.DNS, Trouble.CONNECT, Trouble.TLS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """Whether an address answers; ``trouble`` and ``reason`` say why not."""
+
+    address: str
+    trouble: Trouble | None = None
+    reason: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether something answered, whatever its status."""
+        return self.trouble is None
+
+    @property
+    def host(self) -> str:
+        """The host name, or the path of a folder."""
+        return urlsplit(self.address).hostname or self.address
+
+
+class Web:
+    """HTTP with the certificates and proxies of a configuration; connections are kept, results of probes remembered."""
+
+    def __init__(self, config: SourceConfig) -> None:
+        self._config = config
+        self._reached: dict[str, Reach] = {}
+        self._lock = threading.Lock()
+
+    @cached_property
+    def _direct(self) -> urllib3.PoolManager:
+        import urllib3
+
+        return urllib3.PoolManager(
+            num_pools=8, maxsize=16, block=True, retries=False, ca_certs=self._certificates, timeout=self._timeout
+        )
+
+    @property
+    def _certificates(self) -> str | None:
+        return self._config.cert.value if self._config.cert else None
+
+    @property
+    def _timeout(self) -> urllib3.Timeout:
+        import urllib3
+
+        return urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS)
+
+    def pool(self, address: str) -> urllib3.PoolManager:
+        """The connection pool for an address: direct, or through the proxy that the environment names."""
+        import urllib3
+
+        proxy = proxy_for(address, self._config)
+        if proxy is None:
+            return self._direct
+        return urllib3.ProxyManager(
+            proxy, num_pools=8, maxsize=16, retries=False, ca_certs=self._certificates, timeout=self._timeout
+        )
+
+    def reach(self, address: str) -> Reach:
+        """Ask once a process whether the host of ``address`` answers."""
+        path = local_path(address)
+        if path is not None:
+            if path.exists():
+                return Reach(address=address)
+            return Reach(address=address, trouble=Trouble.MISSING, reason=f"{path} does not exist")
+        parts = urlsplit(address)
+        key = f"{parts.scheme}://{parts.netloc}"
+        with self._lock:
+            known = self._reached.get(key)
+        if known is None:
+            known = self._ask(address)
+            with self._lock:
+                self._reached[key] = known
+        return known
+
+    def _ask(self, address: str) -> Reach:
+        from urllib3 import exceptions as broken
+
+        try:
+            response = self.pool(address).request("HEAD", address, redirect=False, preload_content=False)
+            response.release_conn()
+        except broken.ProxyError as error:
+            return Reach(address=address, trouble=Trouble.PROXY, reason=f"the proxy failed: {error}")
+        except broken.NameResolutionError:
+            return Reach(address=address, trouble=Trouble.DNS, reason="its name cannot be resolved (DNS)")
+        except broken.NewConnectionError as error:
+            return Reach(address=address, trouble=Trouble.CONNECT, reason=f"no connection: {_last_words(error)}")
+        except broken.SSLError as error:
+            return Reach(address=address, trouble=Trouble.TLS, reason=f"TLS failed: {_last_words(error)}")
+        except (broken.ConnectTimeoutError, broken.ReadTimeoutError):
+            return Reach(address=address, trouble=Trouble.TIMEOUT, reason=f"no answer within {READ_SECONDS:.0f} s")
+        except broken.HTTPError as error:
+            return Reach(address=address, trouble=Trouble.CONNECT, reason=_last_words(error))
+        return Reach(address=address)
+
+
+def proxy_for(address: str, config: SourceConfig) -> str | None:
+    """The proxy for ``address``: from the environment (``NO_PROXY`` honoured), else pip's."""
+    from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # undocumented, there since 2.x
+
+    env = config.child_env
+    parts = urlsplit(address)
+    proxies = {
+        scheme: value
+        for scheme in ("http", "https", "all", "no")
+        if (value := env.get(f"{scheme}_proxy") or env.get(f"{scheme.upper()}_PROXY"))
+    }
+    if proxy_bypass_environment(parts.hostname or "", proxies):
+        return None
+    return proxies.get(parts.scheme) or proxies.get("all") or (config.proxy.value if config.proxy else None)
+
+
+def _last_words(error: Exception) -> str:
+    return str(error).rsplit(": ", 1)[-1].strip("() ")

@@ -1,0 +1,168 @@
+"""From the name of a source to the place that serves its bytes now: a mirror, the source itself, or a stand-in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
+from torchmatrix.command import redact
+from torchmatrix.errors import SourceUnreachableError
+from torchmatrix.sources.config import PYTORCH_BASE, SourceConfig, is_flat, local_path
+from torchmatrix.sources.pip_config import Setting
+from torchmatrix.sources.reach import Reach, Web
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PYPI, PYTORCH = "pypi", "pytorch"
+
+
+class Via(StrEnum):
+    """How a source is reached."""
+
+    SOURCE = "source"
+    MIRROR = "mirror"
+    STAND_IN = "stand-in"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """One address: an index, or a flat folder of wheels."""
+
+    address: str
+    flat: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """Where the bytes of ``source`` come from. Only a stand-in of ``pypi`` has more than one place."""
+
+    source: str
+    via: Via
+    places: tuple[Place, ...]
+    origin: str
+    """What named the place, in words."""
+
+    @property
+    def place(self) -> Place:
+        """The first place."""
+        return self.places[0]
+
+    @property
+    def pin_local(self) -> bool:
+        """Whether one place may hold several builds of a release, so that the local version has to be asked for."""
+        return self.via is Via.STAND_IN or self.place.flat
+
+    def __str__(self) -> str:
+        where = ", ".join(redact(place.address) for place in self.places)
+        if self.via is Via.SOURCE:
+            return f"{self.source} ({where})"
+        return f"{self.source} from the {self.via} {where} ({self.origin})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """When stand-ins may be used (DESIGN §7)."""
+
+    frozen: bool = False
+    nightly: bool = False
+    matrix_allows_in_ci: bool = False
+
+    def refuses_stand_in(self, config: SourceConfig) -> str | None:
+        """Why not, in words; ``None`` when a stand-in may be used."""
+        if self.nightly:
+            return "nightlies never come from a stand-in"
+        if self.frozen:
+            return "--frozen uses no stand-in"
+        if config.ci and not self.matrix_allows_in_ci:
+            return "under CI=true a stand-in needs `stand-in: allow` in the matrix"
+        return None
+
+
+class Router:
+    """Finds the route of each source once; ``addresses`` are those of private sources and of ``pypi``."""
+
+    def __init__(self, config: SourceConfig, web: Web, *, pypi: str | None, private: Mapping[str, str]) -> None:
+        self._config = config
+        self._web = web
+        self._addresses: dict[str, str | None] = {PYPI: pypi, PYTORCH: PYTORCH_BASE, **private}
+
+    def route(self, source: str, *, policy: Policy, names: Iterable[str] = ()) -> Route:
+        """The route of ``source`` for packages ``names``; `SourceUnreachableError` when there is none."""
+        tried: list[Reach] = []
+        for mirror in self._config.mirrors.get(source, ()):
+            reach = Reach(address=mirror.value) if self._config.offline else self._web.reach(mirror.value)
+            if reach.ok:
+                return _route(source, Via.MIRROR, [mirror])
+            tried.append(reach)
+        address = self._addresses[source]
+        if address is None:  # uv's own default that could not be learned: uv reports what is wrong with it
+            return Route(source=source, via=Via.SOURCE, places=(), origin="uv's default")
+        reach = Reach(address=address) if self._config.offline else self._web.reach(address)
+        if reach.ok:
+            return _route(source, Via.SOURCE, [Setting(value=address, origin=self._origin(source))])
+        tried.append(reach)
+        return self._stand_in(source, tried, policy, tuple(names))
+
+    def _origin(self, source: str) -> str:
+        if source == PYPI and self._config.default_index:
+            return self._config.default_index.origin
+        return "matrix.yaml" if source not in (PYPI, PYTORCH) else "built in"
+
+    def _stand_in(self, source: str, tried: list[Reach], policy: Policy, names: tuple[str, ...]) -> Route:
+        candidates = [*self._config.find_links, *self._config.extra_indexes]
+        refusal: str | None = None
+        if candidates and all(reach.trouble and reach.trouble.allows_stand_in for reach in tried):
+            refusal = policy.refuses_stand_in(self._config)
+            if refusal is None:
+                if source == PYPI:
+                    usable = [setting for setting in candidates if self._web.reach(setting.value).ok]
+                    if usable:
+                        return _route(source, Via.STAND_IN, usable)
+                for setting in candidates:
+                    if all(self._holds(setting.value, name) for name in names):
+                        return _route(source, Via.STAND_IN, [setting])
+                refusal = f"pip's find-links and extra indexes do not hold {', '.join(names) or 'it'}"
+        elif candidates:
+            refusal = "a stand-in is used only after a DNS, connection or TLS failure"
+        raise unreachable(source, tried, refusal)
+
+    def _holds(self, address: str, name: str) -> bool:
+        folder = local_path(address)
+        if folder is None:
+            url = f"{address.rstrip('/')}/{name}/"
+            return self._web.reach(address).ok and self._web.pool(url).request("HEAD", url).status == 200
+        if (folder / name).is_dir():
+            return True
+        return any(wheel_name(file.name) == name for file in folder.glob("*.whl"))
+
+
+def wheel_name(filename: str) -> str | None:
+    """The normalized project name of a wheel's file name, ``None`` for other files."""
+    try:
+        return str(parse_wheel_filename(filename)[0])
+    except InvalidWheelFilename:
+        return None
+
+
+def unreachable(source: str, tried: list[Reach], refusal: str | None = None) -> SourceUnreachableError:
+    """The error that says which hosts were tried, why each failed, and what to set."""
+    reasons = "; ".join(f"{redact(reach.host)}: {reach.reason}" for reach in tried)
+    message = f"source {source} cannot be reached: {reasons}"
+    if refusal:
+        message += f" (and {refusal})"
+    variable = f'TORCHMATRIX_MIRRORS="{source}=ADDRESS"'
+    return SourceUnreachableError(
+        message,
+        hint=f"set {variable} to a mirror (URL or folder of wheels), HTTPS_PROXY to a proxy, SSL_CERT_FILE to your "
+        "certificates, or use --offline with a warm cache",
+    )
+
+
+def _route(source: str, via: Via, settings: list[Setting]) -> Route:
+    places = tuple(Place(address=setting.value.rstrip("/"), flat=is_flat(setting.value)) for setting in settings)
+    return Route(source=source, via=via, places=places, origin=", ".join(dict.fromkeys(s.origin for s in settings)))

@@ -1,0 +1,228 @@
+"""The store: environments by content, locks between processes, small memories, and their removal.
+
+An entry is a folder ``envs/<key>/`` with one sub-folder an attempt and a marker ``entry.json`` that names the finished
+one. The marker is written last, so an environment without it never looks finished, and an installer that outlives a
+killed parent writes into a folder that nobody uses.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from torchmatrix.errors import HostError
+from torchmatrix.files import cannot_write, write_atomic
+
+LAYOUT = 1
+"""Part of every key: environments of another layout are never reused."""
+_SCRATCH_DAYS = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """How much an environment takes. ``exclusive`` bytes would be freed by removing it; others are hard links."""
+
+    key: str
+    cell: str
+    bytes: int
+    exclusive: int
+    used: float
+    """Seconds since the epoch of the last use."""
+    finished: bool
+
+
+class Entry:
+    """One environment of the store, held under its lock."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._marker = folder / "entry.json"
+
+    def read(self) -> dict[str, Any] | None:
+        """What the marker says, ``None`` when there is no finished environment."""
+        try:
+            data = json.loads(self._marker.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        if not isinstance(data, dict) or not (self.folder / str(data.get("prefix"))).is_dir():
+            return None
+        return data
+
+    @property
+    def prefix(self) -> Path | None:
+        """The finished environment."""
+        data = self.read()
+        return self.folder / str(data["prefix"]) if data else None
+
+    def begin(self) -> Path:
+        """An empty place for a new attempt; what earlier attempts left is removed."""
+        self.clear()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self.folder / f"env-{secrets.token_hex(4)}"
+
+    def finish(self, prefix: Path, facts: Mapping[str, object]) -> None:
+        """Declare the attempt at ``prefix`` finished."""
+        self.write({**facts, "prefix": prefix.name})
+
+    def write(self, data: Mapping[str, object]) -> None:
+        """Replace what the marker says."""
+        write_atomic(self._marker, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+
+    def touch(self) -> None:
+        """Note the use, for `Store.collect`."""
+        with suppress(OSError):
+            os.utime(self._marker)
+
+    def clear(self) -> None:
+        """Remove everything; the marker first."""
+        with suppress(OSError):
+            self._marker.unlink()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Store:
+    """Everything below one folder, by default in the user's cache directory."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @property
+    def scratch(self) -> Path:
+        """A folder for temporary files on the store's file system."""
+        path = self.root / "scratch"
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        return path
+
+    @contextmanager
+    def entry(self, key: str, *, on_wait: Callable[[], None] | None = None) -> Iterator[Entry]:
+        """The entry of ``key``, with its lock held: one process makes it, the others wait and reuse it."""
+        with self.lock(f"env-{key}", on_wait=on_wait):
+            yield Entry(self.root / "envs" / key)
+
+    @contextmanager
+    def lock(self, name: str, *, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
+        """A lock between processes; the system frees it when its holder dies."""
+        path = self.root / "locks" / f"{name}.lock"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(path, thread_local=False)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                if on_wait is not None:
+                    on_wait()
+                lock.acquire()
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def remember(self, name: str) -> dict[str, Any]:
+        """A small memory (sizes, addresses); empty when there is none or it is broken."""
+        try:
+            data = json.loads((self.root / "memory" / f"{name}.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return data if isinstance(data, dict) else {}
+
+    def memorize(self, name: str, values: Mapping[str, object]) -> None:
+        """Add to a small memory; losing one costs time only, so a disk that refuses is no error."""
+        if not values:
+            return
+        known = self.remember(name)
+        if all(known.get(key) == value for key, value in values.items()):
+            return
+        with suppress(HostError):
+            write_atomic(self.root / "memory" / f"{name}.json", json.dumps({**known, **values}, sort_keys=True) + "\n")
+
+    def usage(self) -> list[Usage]:
+        """Every environment with its size, the longest unused first."""
+        found = []
+        for folder in sorted((self.root / "envs").glob("*")):
+            data = Entry(folder).read()
+            total, exclusive = _measure(folder)
+            stamp = folder / "entry.json" if data else folder
+            try:
+                used = stamp.stat().st_mtime
+            except OSError:
+                continue
+            cell = str(data.get("cell", "?")) if data else "unfinished"
+            found.append(
+                Usage(key=folder.name, cell=cell, bytes=total, exclusive=exclusive, used=used, finished=bool(data))
+            )
+        return sorted(found, key=lambda usage: usage.used)
+
+    def collect(self, *, older_than_days: float, keep_bytes: int | None = None) -> list[Usage]:
+        """Remove unfinished environments, those unused for that long, and the oldest beyond ``keep_bytes``.
+
+        An environment whose lock is held is in use and stays.
+        """
+        limit = time.time() - older_than_days * 86400
+        usage = self.usage()
+        total = sum(one.bytes for one in usage)
+        removed = []
+        for one in usage:
+            too_much = keep_bytes is not None and total > keep_bytes
+            if (not one.finished or one.used < limit or too_much) and self._remove(one.key):
+                removed.append(one)
+                total -= one.bytes
+        self._sweep_scratch()
+        return removed
+
+    def _remove(self, key: str) -> bool:
+        lock = FileLock(self.root / "locks" / f"env-{key}.lock", thread_local=False)
+        (self.root / "locks").mkdir(parents=True, exist_ok=True)
+        try:
+            with lock.acquire(timeout=0):
+                Entry(self.root / "envs" / key).clear()
+        except Timeout:
+            return False
+        return not (self.root / "envs" / key).exists()
+
+    def _sweep_scratch(self) -> None:
+        limit = time.time() - _SCRATCH_DAYS * 86400
+        for path in (self.root / "scratch").glob("*"):
+            with suppress(OSError):
+                if path.stat().st_mtime < limit:
+                    shutil.rmtree(path, ignore_errors=True)
+
+
+def entry_key(lockfile_digest: str, interpreter: str, project: str | None) -> str:
+    """The content address of an environment: what is in it, the interpreter below it, the project beside it."""
+    text = json.dumps([LAYOUT, lockfile_digest, interpreter, project])
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _measure(folder: Path) -> tuple[int, int]:
+    """Bytes below ``folder``, each inode once; and those of files with no other link outside of it."""
+    total = exclusive = 0
+    seen: dict[tuple[int, int], tuple[int, int, int]] = {}
+    for top, _, files in os.walk(folder):
+        for name in files:
+            try:
+                status = os.lstat(os.path.join(top, name))  # noqa: PTH118 - half a million files: no Path objects
+            except OSError:
+                continue
+            identity = (status.st_dev, status.st_ino)
+            count = seen.get(identity, (0, 0, 0))[0] + 1
+            seen[identity] = (count, status.st_nlink, status.st_size)
+    for count, links, size in seen.values():
+        total += size
+        exclusive += size if count >= links else 0
+    return total, exclusive

@@ -1,0 +1,1 @@
+"""What a bot runs to keep generated files current: ``python -m torchmatrix.upkeep COMMAND [--check]``."""

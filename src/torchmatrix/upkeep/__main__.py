@@ -1,0 +1,51 @@
+"""``python -m torchmatrix.upkeep catalog|schema [--check]``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+
+from torchmatrix.console import Console
+from torchmatrix.errors import TorchmatrixError, UsageError
+
+
+def _catalog(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    from torchmatrix.upkeep.catalog import main
+
+    return main(argv, environ)
+
+
+def _schema(argv: Sequence[str], environ: Mapping[str, str]) -> int:  # noqa: ARG001
+    from torchmatrix.upkeep.schema import main
+
+    return main(argv)
+
+
+COMMANDS: dict[str, Callable[[Sequence[str], Mapping[str, str]], int]] = {"catalog": _catalog, "schema": _schema}
+"""What can be refreshed; each imports its module only when it runs."""
+
+
+def dispatch(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Run the command that ``argv`` begins with; `UsageError` when there is none."""
+    command = COMMANDS.get(argv[0]) if argv else None
+    if command is None:
+        said = f"no command {argv[0]!r}" if argv else "no command given"
+        raise UsageError(
+            f"torchmatrix.upkeep: {said}",
+            hint=f"python -m torchmatrix.upkeep {'|'.join(COMMANDS)} [--check]",
+        )
+    return command(argv[1:], environ)
+
+
+def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """`dispatch`, with errors printed; the exit code."""
+    try:
+        return dispatch(argv, environ)
+    except TorchmatrixError as error:
+        Console().error(error.message, error.hint)
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:], os.environ))

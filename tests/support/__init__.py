@@ -1,0 +1,1 @@
+"""What tests share: wheels made on the spot and package indexes served on loopback."""
