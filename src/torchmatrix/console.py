@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 import sys
-import time
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TextIO
@@ -27,53 +27,57 @@ class Console:
     color: bool = False
     json_mode: bool = False
     _transient: bool = False
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def _line(self, text: str, stream: TextIO) -> None:
+        """One whole line, also when several cells speak at once."""
+        with self._lock:
+            self.clear()
+            print(text, file=stream, flush=True)
 
     def data(self, text: str) -> None:
         """Data: a table, a digest, a path. Goes to stdout."""
-        self.clear()
-        print(text, file=self.out, flush=True)
+        self._line(text, self.out)
 
     def json(self, value: object) -> None:
         """Machine-readable data to stdout, keys in the order given."""
-        self.clear()
-        print(json.dumps(value, indent=2, ensure_ascii=False, default=str), file=self.out, flush=True)
+        self._line(json.dumps(value, indent=2, ensure_ascii=False, default=str), self.out)
 
     def say(self, text: str) -> None:
         """What happened, to stderr; not with ``-q``."""
         if self.verbosity >= 0:
-            self.clear()
-            print(text, file=self.err, flush=True)
+            self._line(text, self.err)
 
     def detail(self, text: str) -> None:
         """Only with ``-v``."""
         if self.verbosity > 0:
-            self.clear()
-            print(self.style(text, "dim"), file=self.err, flush=True)
+            self._line(self.style(text, "dim"), self.err)
 
     def warn(self, text: str) -> None:
         """A warning; shown also with ``-q``."""
-        self.clear()
-        print(f"{self.style('warning:', 'yellow', 'bold')} {text}", file=self.err, flush=True)
+        self._line(f"{self.style('warning:', 'yellow', 'bold')} {text}", self.err)
 
     def error(self, text: str, hint: str | None = None) -> None:
         """An error with its hint."""
-        self.clear()
-        print(f"{self.style('error:', 'red', 'bold')} {text}", file=self.err, flush=True)
+        lines = [f"{self.style('error:', 'red', 'bold')} {text}"]
         if hint:
-            print(f"{self.style('hint:', 'cyan', 'bold')} {hint}", file=self.err, flush=True)
+            lines.append(f"{self.style('hint:', 'cyan', 'bold')} {hint}")
+        self._line("\n".join(lines), self.err)
 
     def status(self, text: str) -> None:
         """One line that the next output replaces; on a terminal only."""
         if self.verbosity >= 0 and self.err.isatty():
             width = shutil.get_terminal_size().columns - 1
-            print(f"\r\x1b[K{text[:width]}", end="", file=self.err, flush=True)
-            self._transient = True
+            with self._lock:
+                print(f"\r\x1b[K{text[:width]}", end="", file=self.err, flush=True)
+                self._transient = True
 
     def clear(self) -> None:
         """Remove the status line."""
-        if self._transient:
-            print("\r\x1b[K", end="", file=self.err, flush=True)
-            self._transient = False
+        with self._lock:
+            if self._transient:
+                print("\r\x1b[K", end="", file=self.err, flush=True)
+                self._transient = False
 
     def style(self, text: str, *names: str) -> str:
         """``text`` in the named styles, or plain without colour."""
@@ -140,8 +144,3 @@ def human_seconds(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.1f} s"
     return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
-
-
-def now() -> float:
-    """Monotonic seconds, for durations."""
-    return time.monotonic()

@@ -20,9 +20,8 @@ from torchmatrix.lock.model import Lockfile, digest_of
 from torchmatrix.matrix.model import Cell, SandboxKind
 from torchmatrix.sandboxes import Sandbox
 from torchmatrix.store import Entry, entry_key
-from torchmatrix.verify import run_probe
-from torchmatrix.verify.checks import expectations
-from torchmatrix.verify.findings import Verification, command_finding
+from torchmatrix.target import Accelerator
+from torchmatrix.verify import Finding, Verification, command_finding, expectations, run_probe
 from torchmatrix.workspace import Workspace
 
 COMMAND_SECONDS = 3600.0
@@ -63,7 +62,8 @@ def create(cell: Cell, lockfile: Lockfile, workspace: Workspace, options: Enviro
         workspace.tell(cell.id, "waiting for another process that builds the same environment")
 
     with workspace.store.entry(key, on_wait=waiting) as entry:
-        prefix, remarks = entry.prefix, ()
+        prefix = entry.prefix
+        remarks: tuple[str, ...] = ()
         created = prefix is None
         if prefix is None:
             workspace.tell(cell.id, f"installing {len(lockfile.artifacts)} artifacts ({_size(lockfile)})")
@@ -136,7 +136,7 @@ def verify(
             )
             _remember(entry, fingerprint, found)
     commands = [_run_command(text, cell, environment, workspace) for text in cell.verify_commands]
-    return found.with_findings(commands)
+    return found.plus(*commands)
 
 
 def specification(
@@ -145,12 +145,14 @@ def specification(
     """What the probe is to expect of a cell."""
     catalog, target = workspace.catalog, cell.target
     public = Version(lockfile.torch.public)
+    carried = catalog.pypi_accelerator(public, target.platform) if cell.source == "pypi" else None
     return expectations(
         cell,
         lockfile.distributions,
         expected_local=catalog.expected_local(public, target.platform, target.accelerator, cell.source),
         min_driver=catalog.min_driver(target.accelerator, target.platform),
         min_macos=catalog.min_macos(public),
+        pypi_accelerator=Accelerator.parse(carried) if carried else None,
         project_names=(project,) if project else (),
     )
 
@@ -160,7 +162,8 @@ def _remembered(entry: Entry, fingerprint: str) -> Verification | None:
     kept = data.get("verification") if data else None
     if not isinstance(kept, dict) or kept.get("fingerprint") != fingerprint:
         return None
-    verification = Verification.from_json(kept["result"])
+    result = {key: value for key, value in kept["result"].items() if key != "passed"}
+    verification = Verification.from_probe(json.dumps(result))
     return verification if verification.passed else None
 
 
@@ -170,7 +173,7 @@ def _remember(entry: Entry, fingerprint: str, verification: Verification) -> Non
         entry.write({**data, "verification": {"fingerprint": fingerprint, "result": verification.to_json()}})
 
 
-def _run_command(text: str, cell: Cell, environment: Environment, workspace: Workspace) -> object:
+def _run_command(text: str, cell: Cell, environment: Environment, workspace: Workspace) -> Finding:
     workspace.tell(cell.id, f"running: {text}")
     env = environment.sandbox.environ(environment.prefix, workspace.env)
     argv = tuple(shlex.split(text))

@@ -16,7 +16,7 @@ from torchmatrix.files import write_atomic
 from torchmatrix.lock.diff import Change
 from torchmatrix.locking import VERIFIED, LockOptions, Obtained, obtain_lockfile, publish_lockfile
 from torchmatrix.matrix.model import Cell
-from torchmatrix.verify.findings import Verification
+from torchmatrix.verify import Verification
 from torchmatrix.workspace import Workspace
 
 RESOLVERS = 8

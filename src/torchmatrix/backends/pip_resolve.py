@@ -21,12 +21,12 @@ from packaging.version import Version
 from torchmatrix.backends import Resolution, ResolveRequest
 from torchmatrix.backends.uv import explain, project_file
 from torchmatrix.command import Command, Outcome, run
-from torchmatrix.errors import CellError, HostError, IntegrityError
+from torchmatrix.errors import CellError, HostError, IntegrityError, SourceUnreachableError
 from torchmatrix.lock.demands import floor_of, input_digest, input_form
 from torchmatrix.lock.model import Artifact, HashFrom, Lockfile
 from torchmatrix.matrix.model import requirement_name
 from torchmatrix.sources.artifacts import default_index_path, file_name, sha256_of, sizes
-from torchmatrix.sources.routes import PYPI, PYTORCH, Policy, Route, Router, Via
+from torchmatrix.sources.routes import PYPI, PYTORCH, Policy, Route, Router, Via, what_to_set
 from torchmatrix.target import wheel_tags
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class Resolver:
                 elif allowed and re.search(r"no (usable )?wheels|building .* is disabled|only-binary", outcome.stderr):
                     sdists += allowed
                 else:
-                    raise self._unsolvable(outcome)
+                    raise self._unsolvable(outcome, routes)
                 continue
             found = _parse_pylock(outcome.stdout, self._cell)
             missing = self._routable((package.name for package in found), names)
@@ -209,10 +209,17 @@ class Resolver:
             answer = output.read_text(encoding="utf-8")
         return Outcome(command=outcome.command, returncode=0, stdout=answer, stderr=outcome.stderr)
 
-    def _unsolvable(self, outcome: Outcome) -> Exception:
+    def _unsolvable(self, outcome: Outcome, routes: Mapping[str, Route]) -> Exception:
         error = explain(outcome, f"resolving {self._cell}")
         if not isinstance(error, CellError):
             return error
+        for route in routes.values():
+            if route.via is Via.STAND_IN:
+                return SourceUnreachableError(
+                    f"source {route.source} cannot be reached ({route.unreached}), and with its stand-in "
+                    f"{route.place.address} {error.message}",
+                    hint=what_to_set(route.source),
+                )
         hints = [error.hint] if error.hint else []
         match = re.search(r"(?:Because|and) ([A-Za-z0-9._-]+)(?:[=<>!~][^\s]*)? has no (?:usable )?wheels", outcome.stderr)
         if match:

@@ -11,7 +11,17 @@ from torchmatrix.catalog.facts import SCHEMA, Facts, Release, read_facts
 from torchmatrix.catalog.model import Catalog, Choice
 from torchmatrix.errors import UsageError
 
-__all__ = ["PACKAGED", "SCHEMA", "USER_FILE_NAME", "Catalog", "Choice", "Facts", "Release", "load_catalog", "read_facts"]
+__all__ = [
+    "PACKAGED",
+    "SCHEMA",
+    "USER_FILE_NAME",
+    "Catalog",
+    "Choice",
+    "Facts",
+    "Release",
+    "load_catalog",
+    "read_facts",
+]
 
 PACKAGED = Path(__file__).with_name("catalog.json")
 """The catalog that comes with this version."""

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from packaging.utils import canonicalize_name
-from packaging.version import Version
 
-from torchmatrix.catalog.facts import Facts, Release
 from torchmatrix.errors import UsageError
 from torchmatrix.target import Accelerator, AcceleratorKind, Platform, PythonVersion
 
 if TYPE_CHECKING:
+    import datetime as dt
+
+    from packaging.version import Version
+
+    from torchmatrix.catalog.facts import Facts, Release
     from torchmatrix.matrix.model import TorchRequest
 
 PYPI = "pypi"
@@ -85,7 +87,8 @@ class Catalog:
         ``macos`` is the oldest macOS the target must run on (default: that of the platform). Raises `UsageError`
         when the request names something later than ``as_of``.
         """
-        from torchmatrix.catalog.choose import Question, examine
+        from torchmatrix.catalog.choose import examine
+        from torchmatrix.catalog.verdict import Question
 
         question = Question(
             request=request,
@@ -109,9 +112,9 @@ class Catalog:
         as_of: dt.date | None = None,
         macos: str | None = None,
     ) -> tuple[str, ...]:
-        """The nearest combinations that exist, in words, best first: ``stable cu118 (torch 2.7.1)``, ``Python 3.13``."""
-        from torchmatrix.catalog.choose import Question
+        """The nearest combinations that exist, in words, best first: ``stable cu118 (torch 2.7.1)``."""
         from torchmatrix.catalog.suggest import suggest
+        from torchmatrix.catalog.verdict import Question
 
         question = Question(
             request=request,
@@ -150,7 +153,7 @@ class Catalog:
         return canonicalize_name(name) in self.facts.family
 
     def family_path(self, name: str, filename: str, *, accelerator: Accelerator, nightly: bool) -> str:
-        """The canonical path of a wheel below the PyTorch index, percent-encoded: ``cu118/torch-2.7.1%2Bcu118-….whl``."""
+        """The canonical path of a wheel below the PyTorch index: ``cu118/torch-2.7.1%2Bcu118-….whl``."""
         parts = ["nightly"] if nightly else []
         if canonicalize_name(name) not in self.facts.beside:
             parts.append(accelerator.label)

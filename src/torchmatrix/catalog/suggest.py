@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from torchmatrix.catalog.choose import Question, current_nightlies, examine, platform_rule
-from torchmatrix.catalog.facts import Release
+from torchmatrix.catalog.choose import examine, platform_rule
 from torchmatrix.catalog.model import PYPI, Catalog
+from torchmatrix.catalog.nightly import current_nightlies
 from torchmatrix.matrix.model import TorchKind, TorchRequest
 from torchmatrix.target import Accelerator, AcceleratorKind, Platform, PythonVersion
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torchmatrix.catalog.facts import Release
+    from torchmatrix.catalog.verdict import Question
 
 LIMIT = 4
 """How many suggestions are worth reading."""
@@ -23,14 +29,15 @@ def suggest(catalog: Catalog, question: Question) -> tuple[str, ...]:
         return ()
     if platform_rule(catalog, question.platform, question.accelerator):
         return tuple(_elsewhere(catalog, question))[:LIMIT]
+    if found := list(_other_source(catalog, question)):
+        return tuple(found)
     found = [
-        *_other_source(catalog, question),
         *_newer_macos(catalog, question),
         *_other_accelerator(catalog, question),
         *_other_python(catalog, question),
         *_other_release(catalog, question),
     ]
-    if len(found) < 2:  # noqa: PLR2004 - one hint is thin; cpu is far away but always a way to go on
+    if len(found) < 2:  # one hint is thin; cpu is far away but always a way to go on
         found += _plain_build(catalog, question)
     return tuple(dict.fromkeys(found))[:LIMIT]
 
@@ -57,9 +64,7 @@ def _other_source(catalog: Catalog, question: Question) -> Iterator[str]:
         return
     if _exists(catalog, replace(question, source=None)):
         yield f"source pytorch with {question.accelerator}"
-    for label in dict.fromkeys(
-        release.pypi.get(question.platform) for release in _asked_releases(catalog, question)
-    ):
+    for label in dict.fromkeys(release.pypi.get(question.platform) for release in _asked_releases(catalog, question)):
         if label and _exists(catalog, replace(question, accelerator=Accelerator.parse(label))):
             yield f"source pypi with {label}"
             return
@@ -110,8 +115,10 @@ def _other_accelerator(catalog: Catalog, question: Question) -> Iterator[str]:
     else:
         labels = {label for release in catalog.releases for label in release.accelerators.get(question.platform, {})}
     same = [other for other in map(Accelerator.parse, labels) if other.kind is wanted.kind and other != wanted]
+    ladder = sorted(Version(each.version or "0") for each in (wanted, *same))
+    mine = ladder.index(Version(wanted.version))
     count = 0
-    for other in sorted(same, key=lambda other: _distance(wanted, other)):
+    for other in sorted(same, key=lambda each: _steps(ladder.index(Version(each.version or "0")) - mine)):
         verdict = examine(catalog, replace(question, accelerator=other, source=None))
         if not verdict.exists or (not verdict.certain and not question.request.is_nightly):
             continue
@@ -122,21 +129,18 @@ def _other_accelerator(catalog: Catalog, question: Question) -> Iterator[str]:
             return
 
 
+def _steps(distance: int) -> tuple[int, bool]:
+    """Fewest steps between the versions first; of two equally near the newer."""
+    return abs(distance), distance < 0
+
+
 def _until(catalog: Catalog, question: Question, accelerator: Accelerator) -> str:
     """``(until September 2026)`` behind a nightly whose end was announced."""
     day = question.request.date or question.as_of
     if not question.request.is_nightly or str(accelerator) in current_nightlies(catalog, question.platform, day):
         return ""
-    month = next(
-        (b.announced for b in catalog.facts.nightlies.accelerators if b.label == str(accelerator)), None
-    )
+    month = next((b.announced for b in catalog.facts.nightlies.accelerators if b.label == str(accelerator)), None)
     return f" (until {month})" if month else ""
-
-
-def _distance(wanted: Accelerator, other: Accelerator) -> tuple[int, int, int]:
-    """Major steps first, then minor ones; of two equally near the newer."""
-    mine, theirs = Version(wanted.version or "0"), Version(other.version or "0")
-    return abs(mine.major - theirs.major), abs(mine.minor - theirs.minor), -theirs.minor
 
 
 def _other_python(catalog: Catalog, question: Question) -> Iterator[str]:

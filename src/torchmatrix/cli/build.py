@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from torchmatrix.cli.context import Context, add_select
@@ -98,7 +99,7 @@ def _verdict(context: Context, result: CellResult) -> str:
     style = context.console.style
     if result.verification is None:
         return style("not verified", "yellow")
-    counts = result.verification.counts
+    counts = Counter(str(finding.status) for finding in result.verification.findings)
     words = f"{counts['passed']} checks passed, {counts['skipped']} skipped"
     if result.verification.passed:
         return f"{style('verified', 'green')} ({words})"

@@ -52,7 +52,7 @@ class Buildable:
         if cell.backend not in workspace.backends:
             return f"the {cell.backend} backend is not part of this release"
         if sandbox not in workspace.sandboxes:
-            return f"the {sandbox} sandbox is not part of this release; --sandbox native builds it on a {cell.target.platform} machine"
+            return f"the {sandbox} sandbox is not part of this release (--sandbox native is)"
         found = any(one.version == cell.python and one.implementation == "cpython" for one in self.interpreters)
         return why_not_native(self.host, cell.target, found, python=cell.python)
 

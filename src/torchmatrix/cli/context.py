@@ -147,11 +147,11 @@ class Context:
         )
 
     def tell(self, cell: str, text: str) -> None:
-        """Progress of a cell: one line that the next replaces on a terminal, a plain line otherwise."""
+        """Progress of a cell: one line that the next replaces on a terminal; in a pipe only with ``-v``."""
         if self.console.err.isatty():
             self.console.status(f"{cell}: {text} …")
         else:
-            self.console.say(f"{cell}: {text}")
+            self.console.detail(f"{cell}: {text}")
 
     def cells(self) -> tuple[Cell, ...]:
         """The cells that the command's SELECT names; all of them without any."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -133,7 +134,7 @@ def _read_memo(memo: Path | None) -> dict[str, Any]:
 
 
 def _write_memo(memo: Path, answers: dict[str, Any]) -> None:
-    temporary = memo.with_name(f".{memo.name}.{os.getpid()}")
+    temporary = memo.with_name(f".{memo.name}.{os.getpid()}-{threading.get_ident()}")
     try:
         memo.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_text(json.dumps(answers, indent=0), encoding="utf-8")

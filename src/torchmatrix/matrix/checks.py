@@ -5,6 +5,7 @@ They run on whatever could be read, so that a file's mistakes come out together.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from torchmatrix.matrix.fields import claims_meet
@@ -56,38 +57,41 @@ def _report(reader: Reader, path: str, message: str, hint: str | None = None) ->
 
 def _check_names(values: Values, reader: Reader) -> None:
     """Channels and targets of the axes and the includes are defined."""
-    channels = [*DEFAULT_CHANNELS, *values.get("channels", {})]
-    known: dict[str, Iterable[str]] = {"channel": dict.fromkeys(channels)}
+    known: dict[str, Iterable[str]] = {"channel": dict.fromkeys([*DEFAULT_CHANNELS, *values.get("channels", {})])}
     if "targets" in values:
         known["target"] = values["targets"]
     axes: Values = values.get("axes", {})
     includes: tuple[Values | None, ...] = values.get("include", ())
     for axis, names in known.items():
+        listed = f"define it under {axis}s; defined: {', '.join(islice(names, 10))}"
         used = [(f"axes.{axis}[{index}]", name) for index, name in enumerate(axes.get(axis, ()))]
         used += [(f"include[{index}].{axis}", (include or {}).get(axis)) for index, include in enumerate(includes)]
         for path, name in used:
             if name is not None and name not in names:
-                listed = ", ".join(list(names)[:10])
-                hint = reader.problems.did_you_mean(name, names) or f"define it under {axis}s; defined: {listed}"
+                hint = reader.problems.did_you_mean(name, names) or listed
                 _report(reader, path, f"{shown(name)} is not defined under {axis}s", hint)
 
 
 def _check_excludes(values: Values, reader: Reader) -> None:
     """What is excluded is on its axis; otherwise the exclude does nothing."""
     axes: Values = values.get("axes", {})
-    for index, exclude in enumerate(values.get("exclude", ())):
-        for axis in ("python", "channel", "target"):
+    for axis in ("python", "channel", "target"):
+        items = axes.get(axis, ())
+        if not items or None in items:
+            continue
+        names = dict.fromkeys(str(name) for name in items)
+        listed = f"remove it; on the axis: {', '.join(islice(names, 10))}"
+        for index, exclude in enumerate(values.get("exclude", ())):
             here = f"exclude[{index}].{axis}"
-            names = [str(name) for name in axes.get(axis, ())]
             for position, value in enumerate((exclude or {}).get(axis, ())):
-                if value is None or not names or str(value) in names or "None" in names:
+                if value is None or str(value) in names:
                     continue
                 path = f"{here}[{position}]" if f"{here}[{position}]" in reader.locations else here
-                hint = (
-                    reader.problems.did_you_mean(str(value), names)
-                    or f"remove it; on the axis: {', '.join(names[:10])}"
+                # the nearest Python version is no better guess than any other
+                hint = None if axis == "python" else reader.problems.did_you_mean(str(value), names)
+                _report(
+                    reader, path, f"{shown(str(value))} is not on axes.{axis}, so this excludes nothing", hint or listed
                 )
-                _report(reader, path, f"{shown(str(value))} is not on axes.{axis}, so this excludes nothing", hint)
 
 
 def _check_sources(values: Values, reader: Reader) -> None:
@@ -101,7 +105,7 @@ def _check_sources(values: Values, reader: Reader) -> None:
                 reader,
                 join("sources", name),
                 f"{name} is the name of a source that torchmatrix knows",
-                "choose another",
+                "choose another name",
             )
         for index, claim in enumerate(source.get("packages", ())):
             path = f"{join('sources', name)}.packages[{index}]"

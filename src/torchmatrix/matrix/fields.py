@@ -35,7 +35,7 @@ FAMILY = (
 
 _INDEX_OPTIONS = {"-i", "-f", "--index", "--index-url", "--extra-index-url", "--default-index", "--find-links"}
 _OPTION = re.compile(r"(?:^|\s)(--?[A-Za-z][\w-]*)")
-_DIRECT = re.compile(r"(?:[a-z][a-z0-9+.-]*://|\.{1,2}[/\\]|/|[A-Za-z]:\\|git\+)|.*\.(?:whl|tar\.gz|zip)$")
+_DIRECT = re.compile(r"(?:[a-z][a-z0-9+.-]*://|\.{1,2}[/\\]|/|[A-Za-z]:\\|git\+)|\S*\.(?:whl|tar\.gz|zip)$")
 _LONGEST_REQUIREMENT = 1_000
 URL_FORMS = "write https://HOST/PATH, http://HOST/PATH or file:///PATH"
 USE_SOURCES = "name the index under sources, with the packages that it alone serves"
@@ -64,8 +64,8 @@ def package(text: str) -> Requirement:
     if requirement.url:
         raise Rejected(f"{requirement.name} is given as a direct URL, which no index vouches for", USE_SOURCES)
     if canonicalize_name(requirement.name) in ("torch", "pytorch"):
-        version = f": write torch: {str(requirement.specifier).removeprefix('==')!r}" if requirement.specifier else ""
-        raise Rejected(f"{requirement.name} does not belong among packages", f"use the key torch{version}")
+        version = str(requirement.specifier).removeprefix("==") or "stable"
+        raise Rejected(f"{requirement.name} does not belong among packages", f'use its own key: torch: "{version}"')
     return requirement
 
 

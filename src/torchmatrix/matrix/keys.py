@@ -237,7 +237,7 @@ _NESTED_KEYS = (
         places=_SOURCE,
         required=True,
         example="https://HOST/simple",
-        description="Address of the index (PEP 503), without credentials: netrc, a keyring or the environment has them.",
+        description="Address of the index (PEP 503) without credentials: netrc, a keyring or the environment has them.",
     ),
     Key(
         name="packages",

@@ -11,7 +11,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
-from torchmatrix.matrix.problems import Rejected, shown
+from torchmatrix.matrix.problems import SHOWN_CHARACTERS, Rejected, shown
 from torchmatrix.matrix.reader import Entry, Reader, join
 from torchmatrix.matrix.yaml_nodes import Listing, Node, Scalar, Table, kind_of
 
@@ -127,7 +127,10 @@ class Text:
             reader.reject(node, path, str(verdict), verdict.hint)
             return None
         except ValueError as error:
-            reader.reject(node, path, str(error).splitlines()[0])
+            # these messages repeat the text as it is; a long one, or one that may hold credentials, is not repeated
+            tame = len(text) <= SHOWN_CHARACTERS and text.isprintable() and "@" not in text
+            message = str(error).splitlines()[0] if tame else f"{shown(text)} is not {self.what}"
+            reader.reject(node, path, message)
             return None
         if self.pattern and not re.fullmatch(self.pattern, text, re.ASCII):
             reader.reject(node, path, f"{shown(text)} is not {self.what}", self.mismatch or None)
@@ -366,8 +369,8 @@ class Named:
 
     def _hint(self, name: str) -> str:
         better = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-        fits = better != name and re.fullmatch(self.pattern, better)
-        return f"{self.mismatch}; write {better}" if fits and len(better) <= 40 else self.mismatch
+        plain = re.fullmatch(r"[\w .-]{1,40}", name) and re.fullmatch(self.pattern, better)
+        return f"{self.mismatch}; write {better}" if plain and better != name else self.mismatch
 
     def schema(self) -> Schema:
         """An object whose property names follow the pattern."""

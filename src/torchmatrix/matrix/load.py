@@ -89,9 +89,9 @@ def _read(path: Path, reader: Reader) -> str:
     try:
         return data.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        where = place_of(data[: error.start].decode("utf-8") + "?", error.start)
+        before = data[: error.start].decode("utf-8")
         message = f"the file is not UTF-8: byte 0x{data[error.start]:02x} at offset {error.start}"
-        reader.problems.add(where, "", message, "save it as UTF-8")
+        reader.problems.add(place_of(before, len(before)), "", message, "save it as UTF-8")
         raise Unreadable from None
 
 

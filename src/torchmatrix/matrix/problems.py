@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from torchmatrix.errors import UsageError
@@ -16,9 +17,10 @@ if TYPE_CHECKING:
 
 PRINTED_PROBLEMS = 100
 """How many problems a message lists; `MatrixError.problems` has all of them."""
-_SUGGESTIONS = 200
-"""How many did-you-means are computed for one file: difflib is slow, and a hostile file may hold 100,000 typos."""
-_SHOWN_CHARACTERS = 60
+_COMPARISONS = 10_000
+"""How many names are compared for the did-you-means of one file: difflib is slow, a hostile file has 100,000 typos."""
+SHOWN_CHARACTERS = 60
+"""How much of a value a message repeats."""
 _LONGEST_TYPO = 64
 _USER_INFO = re.compile(r"://[^/@\s]*@")
 
@@ -69,7 +71,7 @@ class Problems:
     """Collects problems; the same words about the same place, seen through two aliases, count once."""
 
     found: dict[tuple[Location, str], Problem] = field(default_factory=dict)
-    _suggestions_left: int = _SUGGESTIONS
+    _comparisons_left: int = _COMPARISONS
 
     def add(self, where: Location, path: str, message: str, hint: str | None = None) -> None:
         """Note a problem at ``where``."""
@@ -78,14 +80,15 @@ class Problems:
 
     def did_you_mean(self, word: str, names: Iterable[str]) -> str | None:
         """The hint that names the closest of ``names``, or ``None`` when nothing is close."""
-        if len(word) > _LONGEST_TYPO or self._suggestions_left <= 0:
+        if len(word) > _LONGEST_TYPO or self._comparisons_left <= 0:
             return None
-        self._suggestions_left -= 1
-        close = difflib.get_close_matches(word.lower(), list(names), n=1)
+        candidates = list(islice(names, self._comparisons_left))
+        self._comparisons_left -= len(candidates)
+        close = difflib.get_close_matches(word.lower(), candidates, n=1)
         return f"did you mean {close[0]}?" if close else None
 
 
 def shown(text: str) -> str:
     """``text`` quoted for a message: escaped, cut to a readable length, without user info of a URL."""
     text = _USER_INFO.sub("://***@", text)
-    return repr(text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…")
+    return repr(text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…")

@@ -40,12 +40,11 @@ class Reader:
 
     def reject(self, node: Node, path: str, message: str, hint: str | None = None) -> None:
         """Note that the value at ``path`` is wrong."""
-        where = node.where if isinstance(node, Scalar) else self.locations.get(path, node.where)
-        self.problems.add(where, path, message, hint)
+        self.problems.add(self.locations.get(path, node.where), path, message, hint)
 
     def note(self, path: str, key: Location, value: Node) -> None:
-        """Remember where ``path`` stands: a single value at itself, a list or mapping at its key."""
-        self.locations[path] = value.where if isinstance(value, Scalar) else key
+        """Remember where ``path`` stands: a single value at itself, a list, a mapping or nothing at its key."""
+        self.locations[path] = value.where if isinstance(value, Scalar) and value.value else key
 
     def entries(self, table: Table, path: str) -> dict[str, Entry]:
         """The keys of a mapping, own ones before merged ones; duplicates and odd keys are reported, the first kept."""

@@ -60,7 +60,7 @@ CASCADE_KEYS = (
         name="source",
         kind=Text(what="the name of a source", pattern=fields.NAME),
         places=_CASCADE,
-        description="Source of the PyTorch family: pypi, pytorch or an entry of sources. The catalog knows the usual one.",
+        description="Source of the PyTorch family: pypi, pytorch or an entry of sources; the catalog has a default.",
     ),
     Key(
         name="project",

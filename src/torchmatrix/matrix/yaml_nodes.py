@@ -23,6 +23,9 @@ MAX_NODES = 100_000
 MAX_DEPTH = 50
 """Levels of nesting, each alias counted with the levels behind it."""
 
+MAX_ANCHOR = 40
+"""Characters of an anchor that a message shows."""
+
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """libyaml's parser where PyYAML was built with it (about ten times faster), else the pure one."""
 
@@ -193,12 +196,13 @@ class _Composer:
             self._fail(where, f"nested more than {MAX_DEPTH} levels deep, with every alias written out")
 
     def _target(self, anchor: str, where: Location) -> Node:
+        name = anchor if len(anchor) <= MAX_ANCHOR else anchor[:MAX_ANCHOR] + "…"
         if anchor not in self._anchors:
             hint = self.problems.did_you_mean(anchor, self._anchors)
-            self._fail(where, f"the alias *{anchor} has no anchor &{anchor} before it", hint)
+            self._fail(where, f"the alias *{name} has no anchor &{name} before it", hint)
         node = self._anchors[anchor]
         if node is None:
-            self._fail(where, f"the alias *{anchor} stands inside its own anchor &{anchor}: it would never end")
+            self._fail(where, f"the alias *{name} stands inside its own anchor &{name}: it would never end")
         return node
 
     def _scalar_tag(self, event: yaml.ScalarEvent, where: Location) -> str:

@@ -46,6 +46,8 @@ class Route:
     places: tuple[Place, ...]
     origin: str
     """What named the place, in words."""
+    unreached: str = ""
+    """For a stand-in: why its source could not be reached."""
 
     @property
     def place(self) -> Place:
@@ -61,7 +63,8 @@ class Route:
         where = ", ".join(redact(place.address) for place in self.places)
         if self.via is Via.SOURCE:
             return f"{self.source} ({where})"
-        return f"{self.source} from the {self.via} {where} ({self.origin})"
+        why = f", because {self.unreached}" if self.unreached else ""
+        return f"{self.source} from the {self.via} {where} ({self.origin}){why}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,10 +125,10 @@ class Router:
                 if source == PYPI:
                     usable = [setting for setting in candidates if self._web.reach(setting.value).ok]
                     if usable:
-                        return _route(source, Via.STAND_IN, usable)
+                        return _route(source, Via.STAND_IN, usable, _reasons(tried))
                 for setting in candidates:
                     if all(self._holds(setting.value, name) for name in names):
-                        return _route(source, Via.STAND_IN, [setting])
+                        return _route(source, Via.STAND_IN, [setting], _reasons(tried))
                 refusal = f"pip's find-links and extra indexes do not hold {', '.join(names) or 'it'}"
         elif candidates:
             refusal = "a stand-in is used only after a DNS, connection or TLS failure"
@@ -151,18 +154,26 @@ def wheel_name(filename: str) -> str | None:
 
 def unreachable(source: str, tried: list[Reach], refusal: str | None = None) -> SourceUnreachableError:
     """The error that says which hosts were tried, why each failed, and what to set."""
-    reasons = "; ".join(f"{redact(reach.host)}: {reach.reason}" for reach in tried)
-    message = f"source {source} cannot be reached: {reasons}"
+    message = f"source {source} cannot be reached: {_reasons(tried)}"
     if refusal:
         message += f" (and {refusal})"
+    return SourceUnreachableError(message, hint=what_to_set(source))
+
+
+def what_to_set(source: str) -> str:
+    """The hint of every error about a source that cannot be reached."""
     variable = f'TORCHMATRIX_MIRRORS="{source}=ADDRESS"'
-    return SourceUnreachableError(
-        message,
-        hint=f"set {variable} to a mirror (URL or folder of wheels), HTTPS_PROXY to a proxy, SSL_CERT_FILE to your "
-        "certificates, or use --offline with a warm cache",
+    return (
+        f"set {variable} to a mirror (URL or folder of wheels), HTTPS_PROXY to a proxy, SSL_CERT_FILE to your "
+        "certificates, or use --offline with a warm cache"
     )
 
 
-def _route(source: str, via: Via, settings: list[Setting]) -> Route:
+def _reasons(tried: list[Reach]) -> str:
+    return "; ".join(f"{redact(reach.host)}: {reach.reason}" for reach in tried)
+
+
+def _route(source: str, via: Via, settings: list[Setting], unreached: str = "") -> Route:
     places = tuple(Place(address=setting.value.rstrip("/"), flat=is_flat(setting.value)) for setting in settings)
-    return Route(source=source, via=via, places=places, origin=", ".join(dict.fromkeys(s.origin for s in settings)))
+    origin = ", ".join(dict.fromkeys(setting.origin for setting in settings))
+    return Route(source=source, via=via, places=places, origin=origin, unreached=unreached)

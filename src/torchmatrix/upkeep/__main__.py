@@ -1,13 +1,16 @@
-"""``python -m torchmatrix.upkeep catalog|schema [--check]``."""
+"""``python -m torchmatrix.upkeep catalog|schema|tables [--check]``."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from torchmatrix.console import Console
 from torchmatrix.errors import TorchmatrixError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
 
 
 def _catalog(argv: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -22,7 +25,17 @@ def _schema(argv: Sequence[str], environ: Mapping[str, str]) -> int:  # noqa: AR
     return main(argv)
 
 
-COMMANDS: dict[str, Callable[[Sequence[str], Mapping[str, str]], int]] = {"catalog": _catalog, "schema": _schema}
+def _tables(argv: Sequence[str], environ: Mapping[str, str]) -> int:  # noqa: ARG001
+    from torchmatrix.upkeep.tables import main
+
+    return main(argv)
+
+
+COMMANDS: dict[str, Callable[[Sequence[str], Mapping[str, str]], int]] = {
+    "catalog": _catalog,
+    "schema": _schema,
+    "tables": _tables,
+}
 """What can be refreshed; each imports its module only when it runs."""
 
 

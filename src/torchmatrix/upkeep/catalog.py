@@ -6,11 +6,9 @@ import argparse
 import datetime as dt
 import difflib
 import json
-from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
@@ -29,6 +27,11 @@ from torchmatrix.upkeep.catalog_index import (
     wheel_facts,
 )
 from torchmatrix.upkeep.catalog_seed import seed_releases
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from packaging.requirements import Requirement
 
 COMPANIONS = ("torchvision", "torchaudio")
 """Packages that are released together with torch."""
@@ -105,7 +108,9 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: not a catalog ({error})", hint="delete the file and run the command again") from error
+        raise UsageError(
+            f"{path}: not a catalog ({error})", hint="delete the file and run the command again"
+        ) from error
     return raw
 
 
@@ -183,13 +188,15 @@ def _updated(row: Mapping[str, Any], files: Sequence[WheelFile]) -> dict[str, An
 def _new_row(version: Version, files: Sequence[WheelFile], index: Index, messages: list[str]) -> dict[str, Any]:
     facts = wheel_facts(file.name for file in files)
     carried = {Platform.WIN_64: "cpu", Platform.OSX_ARM64: "cpu", Platform.OSX_64: "cpu"}
-    linux = [file for file in files if file.metadata and "manylinux" in file.name]
-    if linux:
-        requirements = index.requirements(sorted(linux, key=lambda file: file.name)[0])
+    linux = [file for file in files if "manylinux" in file.name and not file.yanked]
+    requirements = index.requirements(min(linux, key=lambda file: file.name)) if linux else None
+    if requirements is not None:
         for platform in (Platform.LINUX_64, Platform.LINUX_AARCH64):
             carried[platform] = default_cuda(_there(requirements, platform)) or "cpu"
-    else:
-        messages.append(f"torch {version}: the index serves no METADATA beside the wheels; which CUDA it has is not known")
+    elif linux:
+        messages.append(
+            f"torch {version}: the index gives no METADATA of its wheels; which CUDA they have is not known"
+        )
     accelerators: dict[str, dict[str, str]] = {}
     for platform in facts:
         labels = {carried[platform]: "M" if platform.is_linux else "P"} if platform in carried else {}
@@ -211,7 +218,12 @@ def _new_row(version: Version, files: Sequence[WheelFile], index: Index, message
 
 def _there(requirements: Iterable[Requirement], platform: Platform) -> list[Requirement]:
     """Requirements whose markers hold on Linux there."""
-    environment = {"platform_system": "Linux", "sys_platform": "linux", "platform_machine": platform.machine, "extra": ""}
+    environment = {
+        "platform_system": "Linux",
+        "sys_platform": "linux",
+        "platform_machine": platform.machine,
+        "extra": "",
+    }
     return [each for each in requirements if each.marker is None or each.marker.evaluate(environment)]
 
 
@@ -243,10 +255,8 @@ def _companion_wheels(index: Index, name: str) -> dict[Version, list[WheelFile]]
 
 def _torch_requirement(index: Index, files: Sequence[WheelFile]) -> tuple[Version | None, Requirement | None]:
     """The torch that a companion pins, and its requirement whatever it says."""
-    wheel = next((file for file in files if file.metadata), None)
-    if wheel is None:
-        return None, None
-    for requirement in index.requirements(wheel):
+    wheel = min(files, key=lambda file: file.name)
+    for requirement in index.requirements(wheel) or ():
         if canonicalize_name(requirement.name) == "torch":
             exact = [each.version for each in requirement.specifier if each.operator == "=="]
             return (Version(exact[0]) if exact else None), requirement

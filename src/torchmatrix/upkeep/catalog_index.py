@@ -6,25 +6,35 @@ import datetime as dt
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urljoin, urlsplit
 
 from packaging.metadata import parse_email
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import Version
+from urllib3 import PoolManager
+from urllib3.exceptions import HTTPError
+from urllib3.util import Retry, Timeout, make_headers
 
 from torchmatrix.command import redact
 from torchmatrix.errors import SourceUnreachableError
 from torchmatrix.target import Accelerator, Platform, PythonVersion
+from torchmatrix.upkeep.remote_wheel import read_metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from urllib3 import BaseHTTPResponse
 
 ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 """JSON where the index has it (PEP 691), else the HTML page (PEP 503)."""
 TIMEOUT = 30.0
 """Seconds to wait for an index."""
+OK, PARTIAL = 200, 206
+"""HTTP status codes: the whole file, a range of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +71,7 @@ class Index:
 
     def __init__(self, address: str) -> None:
         self.address = address.rstrip("/")
+        self._pool = PoolManager(retries=Retry(3, backoff_factor=0.3), timeout=Timeout(TIMEOUT))
 
     def wheels(self, project: str) -> list[WheelFile]:
         """Every wheel of a project, yanked ones included; `SourceUnreachableError` when the page cannot be had."""
@@ -70,9 +81,14 @@ class Index:
         found = (_wheel(row, final) for row in rows)
         return [wheel for wheel in found if wheel is not None]
 
-    def requirements(self, wheel: WheelFile) -> list[Requirement]:
-        """Requires-Dist of a wheel from the METADATA beside it."""
-        _, text, _ = self._get(f"{wheel.url}.metadata", {})
+    def requirements(self, wheel: WheelFile) -> list[Requirement] | None:
+        """Requires-Dist of a wheel: from the METADATA beside it, else out of the wheel by ranges.
+
+        ``None`` where the server has neither.
+        """
+        text = self._beside(wheel) if wheel.metadata else self._inside(wheel)
+        if text is None:
+            return None
         raw, _ = parse_email(text)
         requirements = []
         for line in raw.get("requires_dist", []):
@@ -82,11 +98,39 @@ class Index:
                 continue
         return requirements
 
-    def _get(self, address: str, headers: Mapping[str, str]) -> tuple[str, str, str]:
-        from urllib3 import PoolManager
-        from urllib3.exceptions import HTTPError
-        from urllib3.util import Retry, Timeout, make_headers
+    def _beside(self, wheel: WheelFile) -> str:
+        return self._get(f"{wheel.url}.metadata", {})[1]
 
+    def _inside(self, wheel: WheelFile) -> str | None:
+        probe = self._request(wheel.url, {"Range": "bytes=0-0"})
+        length = re.fullmatch(r"bytes 0-0/(\d+)", probe.headers.get("Content-Range", ""))
+        probe.drain_conn()
+        if probe.status != PARTIAL or length is None:
+            return None
+
+        def fetch(first: int, last: int) -> bytes:
+            response = self._request(wheel.url, {"Range": f"bytes={first}-{last}"})
+            if response.status != PARTIAL:
+                raise ValueError(f"HTTP status {response.status}")
+            return bytes(response.data)
+
+        try:
+            return read_metadata(int(length[1]), fetch)
+        except ValueError:
+            return None
+
+    def _get(self, address: str, headers: Mapping[str, str]) -> tuple[str, str, str]:
+        """Content type, text and final address of a page."""
+        response = self._request(address, headers)
+        if response.status != OK:
+            raise SourceUnreachableError(
+                f"cannot read {redact(address)}: HTTP status {response.status}",
+                hint="name another index with --index URL",
+            )
+        content_type = response.headers.get("Content-Type", "").split(";")[0].strip().lower()
+        return content_type, response.data.decode("utf-8", "replace"), urljoin(address, response.geturl() or "")
+
+    def _request(self, address: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
         parts = urlsplit(address)
         shown, all_headers = redact(address), dict(headers)
         if parts.username is not None:
@@ -94,18 +138,11 @@ class Index:
             all_headers |= make_headers(basic_auth=auth)
             address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         try:
-            with PoolManager(retries=Retry(3, backoff_factor=0.3), timeout=Timeout(TIMEOUT)) as pool:
-                response = pool.request("GET", address, headers=all_headers)
+            return self._pool.request("GET", address, headers=all_headers)
         except HTTPError as error:
             raise SourceUnreachableError(
                 f"cannot read {shown}: {redact(str(error))}", hint="name another index with --index URL"
             ) from error
-        if response.status != 200:  # noqa: PLR2004 - HTTP's OK
-            raise SourceUnreachableError(
-                f"cannot read {shown}: HTTP status {response.status}", hint="name another index with --index URL"
-            )
-        content_type = response.headers.get("Content-Type", "").split(";")[0].strip().lower()
-        return content_type, response.data.decode("utf-8", "replace"), urljoin(address, response.geturl() or "")
 
 
 def wheel_facts(names: Iterable[str]) -> dict[Platform, WheelFacts]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from packaging.version import Version
 
 from torchmatrix.target import Platform, PythonVersion
 from torchmatrix.upkeep.catalog_index import WheelFacts, sort_labels, wheel_facts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
 PLATFORMS = {
     "linux-x86_64": Platform.LINUX_64,
@@ -43,23 +45,29 @@ def seed_releases(table: Path) -> list[dict[str, Any]]:
     """
     rows: list[dict[str, Any]] = json.loads(table.read_text(encoding="utf-8"))
     wheels = _wheel_names(table.parent)
-    return [_row(row, wheel_facts(wheels.get(row["torch"], ()))) for row in rows]
+    return [_row(row, _seen(wheels.get(row["torch"], ([], [])))) for row in rows]
 
 
-def _wheel_names(folder: Path) -> dict[str, list[str]]:
-    """File names of torch by version, PyPI's first, from the lists beside the table."""
-    names: dict[str, list[str]] = {}
+def _seen(names: tuple[list[str], list[str]]) -> dict[Platform, WheelFacts]:
+    """What PyPI's wheels tell, and those of the PyTorch index where PyPI has none for the platform."""
+    on_pypi, on_index = names
+    return wheel_facts(on_index) | wheel_facts(on_pypi)
+
+
+def _wheel_names(folder: Path) -> dict[str, tuple[list[str], list[str]]]:
+    """File names of torch by version, those on PyPI and those on the PyTorch index, from the lists beside the table."""
+    names: dict[str, tuple[list[str], list[str]]] = {}
     pypi, index = folder / "pypi-wheels.json", folder / "pytorch-index.json"
     if pypi.is_file():
         for version, entry in json.loads(pypi.read_text(encoding="utf-8"))["torch"].items():
-            names.setdefault(version, []).extend(file["filename"] for file in entry["files"])
+            names.setdefault(version, ([], []))[0].extend(file["filename"] for file in entry["files"])
     if index.is_file():
         for page, files in json.loads(index.read_text(encoding="utf-8")).items():
             if not page.endswith("/torch") or page.startswith("nightly/"):
                 continue
             for file in files:
                 version = str(file["filename"]).split("-")[1].split("+")[0]
-                names.setdefault(version, []).append(file["filename"])
+                names.setdefault(version, ([], []))[1].append(file["filename"])
     return names
 
 
