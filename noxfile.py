@@ -39,7 +39,9 @@ def bootstrap(arguments: list[str]) -> int:
             )
             return 6
         stamp.write_text(wanted)
-    return subprocess.run([str(python), "-m", "nox", "--noxfile", str(HERE / "noxfile.py"), *arguments]).returncode
+    return subprocess.run(
+        [str(python), "-m", "nox", "--noxfile", str(HERE / "noxfile.py"), *arguments], check=False
+    ).returncode
 
 
 if __name__ == "__main__":
@@ -76,7 +78,13 @@ def default(session: nox.Session) -> None:
         nox.param(
             cell.id,
             id=cell.id,
-            tags=[f"py{cell.python.nodot}", cell.channel, cell.target.name, str(cell.backend), str(cell.target.platform)],
+            tags=[
+                f"py{cell.python.nodot}",
+                cell.channel,
+                cell.target.name,
+                str(cell.backend),
+                str(cell.target.platform),
+            ],
         )
         for cell in CELLS
     ],
@@ -121,4 +129,3 @@ def bench(session: nox.Session) -> None:
     """Measure torchmatrix against the same by hand, in one run; prints a table."""
     session.install("--quiet", "--editable", ".")
     session.run("python", "-m", "benchmarks", *session.posargs)
-

@@ -10,12 +10,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torchmatrix.errors import HostError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
 _URL_SECRET = re.compile(r"(?<=://)[^/@\s:]*:?[^/@\s]*@")
 _NAMED_SECRET = re.compile(r"(?i)\b((?:[a-z_]*(?:password|token|secret|api_?key))=)[^\s'\"]+")
@@ -171,9 +174,7 @@ def _missing(command: Command, error: OSError) -> HostError:
     program = command.argv[0]
     if isinstance(error, FileNotFoundError) and command.cwd is not None and not command.cwd.is_dir():
         return HostError(f"cannot run {program}: the folder {command.cwd} does not exist")
-    return HostError(
-        f"cannot run {program}: {error.strerror or error}", hint="check that it is installed and on PATH"
-    )
+    return HostError(f"cannot run {program}: {error.strerror or error}", hint="check that it is installed and on PATH")
 
 
 def _forward(process: subprocess.Popen[bytes], number: int) -> None:

@@ -7,9 +7,11 @@ import re
 import shutil
 import sys
 import threading
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
 
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -88,13 +90,12 @@ class Console:
     def table(self, headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         """Aligned columns, two spaces apart, without trailing blanks."""
         body = [list(row) for row in rows]
-        widths = [
-            max(len(_ANSI.sub("", cell)) for cell in column)
-            for column in zip(headers, *body, strict=True)
-        ]
+        widths = [max(len(_ANSI.sub("", cell)) for cell in column) for column in zip(headers, *body, strict=True)]
         lines = [[self.style(header, "bold") for header in headers], *body]
         return "\n".join(
-            "  ".join(cell + " " * (width - len(_ANSI.sub("", cell))) for cell, width in zip(line, widths, strict=True)).rstrip()
+            "  ".join(
+                cell + " " * (width - len(_ANSI.sub("", cell))) for cell, width in zip(line, widths, strict=True)
+            ).rstrip()
             for line in lines
         )
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
@@ -17,12 +16,17 @@ from torchmatrix.errors import HostError
 from torchmatrix.host import free_disk
 from torchmatrix.lock.demands import project_requirements
 from torchmatrix.lock.model import Lockfile, digest_of
-from torchmatrix.matrix.model import Cell, SandboxKind
-from torchmatrix.sandboxes import Sandbox
 from torchmatrix.store import Entry, entry_key
 from torchmatrix.target import Accelerator
 from torchmatrix.verify import Finding, Verification, command_finding, expectations, run_probe
-from torchmatrix.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from torchmatrix.matrix.model import Cell, SandboxKind
+    from torchmatrix.sandboxes import Sandbox
+    from torchmatrix.workspace import Workspace
 
 COMMAND_SECONDS = 3600.0
 """Time limit of one ``verify: commands`` entry."""
@@ -139,9 +143,7 @@ def verify(
     return found.plus(*commands)
 
 
-def specification(
-    cell: Cell, lockfile: Lockfile, workspace: Workspace, project: str | None
-) -> Mapping[str, object]:
+def specification(cell: Cell, lockfile: Lockfile, workspace: Workspace, project: str | None) -> Mapping[str, object]:
     """What the probe is to expect of a cell."""
     catalog, target = workspace.catalog, cell.target
     public = Version(lockfile.torch.public)

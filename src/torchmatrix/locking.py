@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
 import json
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torchmatrix.backends import ResolveRequest
 from torchmatrix.errors import IntegrityError, StaleLockfileError
@@ -16,11 +15,16 @@ from torchmatrix.lock.demands import Demands, changed_inputs, gather, input_dige
 from torchmatrix.lock.diff import Change, diff
 from torchmatrix.lock.formats import FORMATS, formats_for
 from torchmatrix.lock.formats.addresses import Addresses
-from torchmatrix.lock.model import Lockfile
 from torchmatrix.lock.record import DamagedRecordError, parse_record, read_record, render_record
-from torchmatrix.matrix.model import Cell
 from torchmatrix.sources.config import PYTORCH_BASE
-from torchmatrix.workspace import Workspace
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from pathlib import Path
+
+    from torchmatrix.lock.model import Lockfile
+    from torchmatrix.matrix.model import Cell
+    from torchmatrix.workspace import Workspace
 
 RECORD, VERIFIED = "cell.json", "verified.json"
 
@@ -86,9 +90,7 @@ def obtain_lockfile(cell: Cell, workspace: Workspace, options: LockOptions) -> O
     resolution = workspace.backend(cell).resolve(request)
     workspace.store.memorize("addresses", {f"{cell.backend}:{name}": base for name, base in resolution.bases.items()})
     lockfile = _read_back(resolution.lockfile, workspace)
-    return Obtained(
-        lockfile=lockfile, fresh=True, changes=diff(previous, lockfile), remarks=resolution.remarks
-    )
+    return Obtained(lockfile=lockfile, fresh=True, changes=diff(previous, lockfile), remarks=resolution.remarks)
 
 
 def _previous(cell: Cell, workspace: Workspace, *, frozen: bool) -> Lockfile | None:
@@ -102,7 +104,9 @@ def _previous(cell: Cell, workspace: Workspace, *, frozen: bool) -> Lockfile | N
 
 
 def _read_back(lockfile: Lockfile, workspace: Workspace) -> Lockfile:
-    path = workspace.store.scratch / f"{lockfile.cell}-{hashlib.sha256(str(workspace.envs).encode()).hexdigest()[:8]}.json"
+    path = (
+        workspace.store.scratch / f"{lockfile.cell}-{hashlib.sha256(str(workspace.envs).encode()).hexdigest()[:8]}.json"
+    )
     text = render_record(lockfile)
     write_atomic(path, text)
     again = parse_record(path.read_text(encoding="utf-8"), path)
@@ -112,9 +116,7 @@ def _read_back(lockfile: Lockfile, workspace: Workspace) -> Lockfile:
     return again
 
 
-def stale_reasons(
-    cell: Cell, workspace: Workspace, demands: Demands, lockfile: Lockfile | None
-) -> tuple[str, ...]:
+def stale_reasons(cell: Cell, workspace: Workspace, demands: Demands, lockfile: Lockfile | None) -> tuple[str, ...]:
     """Why the lockfile of a cell does not match the matrix, in words; empty when it does. Needs no network."""
     if lockfile is None:
         return ("there is none",)

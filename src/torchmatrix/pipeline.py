@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torchmatrix.environments import Environment, EnvironmentOptions, create, verify
 from torchmatrix.errors import TorchmatrixError, combine_exit_codes
 from torchmatrix.files import write_atomic
-from torchmatrix.lock.diff import Change
 from torchmatrix.locking import VERIFIED, LockOptions, Obtained, obtain_lockfile, publish_lockfile
-from torchmatrix.matrix.model import Cell
-from torchmatrix.verify import Verification
-from torchmatrix.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from torchmatrix.lock.diff import Change
+    from torchmatrix.matrix.model import Cell
+    from torchmatrix.verify import Verification
+    from torchmatrix.workspace import Workspace
 
 RESOLVERS = 8
 """Resolutions at once: they wait for the network more than they compute."""

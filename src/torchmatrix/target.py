@@ -59,7 +59,9 @@ class AcceleratorKind(StrEnum):
     XPU = "xpu"
 
 
-_ACCELERATOR = re.compile(r"(?P<cpu>cpu)|(?P<mps>mps)|(?P<xpu>xpu)|cu(?P<cuda>\d{2,3})|rocm(?P<rocm>\d+\.\d+(?:\.\d+)?)")
+_ACCELERATOR = re.compile(
+    r"(?P<cpu>cpu)|(?P<mps>mps)|(?P<xpu>xpu)|cu(?P<cuda>\d{2,3})|rocm(?P<rocm>\d+\.\d+(?:\.\d+)?)"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

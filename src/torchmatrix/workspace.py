@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-from torchmatrix.backends import Backend
-from torchmatrix.catalog import Catalog
 from torchmatrix.errors import HostError
-from torchmatrix.matrix.model import Cell, Expansion, Matrix, SandboxKind
-from torchmatrix.sandboxes import Sandbox
-from torchmatrix.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from torchmatrix.backends import Backend
+    from torchmatrix.catalog import Catalog
+    from torchmatrix.matrix.model import Cell, Expansion, Matrix, SandboxKind
+    from torchmatrix.sandboxes import Sandbox
+    from torchmatrix.store import Store
 
 
 def _silent(_cell: str, _text: str) -> None:

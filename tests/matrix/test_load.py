@@ -11,6 +11,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
+
 from torchmatrix.errors import UsageError
 from torchmatrix.matrix import yaml_nodes
 from torchmatrix.matrix.load import MatrixError, load_matrix
@@ -425,7 +426,7 @@ def test_a_folder_is_no_matrix(tmp_path: Path) -> None:
 
 def test_a_file_below_a_file_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(UsageError, match="matrix file .* cannot be read: Not a directory"):
+    with pytest.raises(UsageError, match=r"matrix file .* cannot be read: Not a directory"):
         load_matrix(tmp_path / "file" / "matrix.yaml")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
+
 from torchmatrix.matrix import schema as matrix_schema
 from torchmatrix.matrix.keys import TABLE
 from torchmatrix.matrix.kinds import Place

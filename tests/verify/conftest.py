@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 TORCH = "2.13.0+cpu"
-FAKE_TORCH = '''
+FAKE_TORCH = """
 import os
 os.write(1, b"noise on the descriptor\\n")
 print("noise on stdout")
@@ -36,7 +36,7 @@ class _C:
     @staticmethod
     def _cuda_getArchFlags():
         return {flags!r}
-'''
+"""
 
 
 def bin_folder(prefix: Path) -> Path:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from torchmatrix.lock.demands import Demands
-from torchmatrix.lock.model import Lockfile
-from torchmatrix.matrix.model import Cell, PrivateSource, Project
-from torchmatrix.sandboxes import Sandbox
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from torchmatrix.lock.demands import Demands
+    from torchmatrix.lock.model import Lockfile
+    from torchmatrix.matrix.model import Cell, PrivateSource, Project
+    from torchmatrix.sandboxes import Sandbox
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

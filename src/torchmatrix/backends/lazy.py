@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import threading
 from functools import cached_property
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from torchmatrix.backends import CreateRequest, Resolution, ResolveRequest
 from torchmatrix.backends.pip import PipBackend, venv_python
-from torchmatrix.catalog import Catalog
-from torchmatrix.matrix.model import Project
-from torchmatrix.sandboxes import Sandbox
-from torchmatrix.sources.config import SourceConfig
-from torchmatrix.store import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torchmatrix.backends import CreateRequest, Resolution, ResolveRequest
+    from torchmatrix.catalog import Catalog
+    from torchmatrix.matrix.model import Project
+    from torchmatrix.sandboxes import Sandbox
+    from torchmatrix.sources.config import SourceConfig
+    from torchmatrix.store import Store
 
 
 class LazyPipBackend:

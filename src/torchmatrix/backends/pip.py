@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from torchmatrix.backends import CreateRequest, Resolution, ResolveRequest
 from torchmatrix.backends.pip_resolve import Resolver
 from torchmatrix.backends.uv import explain, project_file
-from torchmatrix.catalog import Catalog
 from torchmatrix.command import Command, run
 from torchmatrix.errors import SourceUnreachableError
-from torchmatrix.lock.model import Lockfile
-from torchmatrix.matrix.model import Project
-from torchmatrix.sandboxes import Sandbox
 from torchmatrix.sources.config import SourceConfig
-from torchmatrix.sources.reach import Web
 from torchmatrix.sources.routes import PYPI, PYTORCH, Policy, Route, Router, Via
 from torchmatrix.target import Accelerator
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, MutableMapping
+
+    from torchmatrix.backends import CreateRequest, Resolution, ResolveRequest
+    from torchmatrix.catalog import Catalog
+    from torchmatrix.lock.model import Lockfile
+    from torchmatrix.matrix.model import Project
+    from torchmatrix.sandboxes import Sandbox
+    from torchmatrix.sources.reach import Web
 
 
 @dataclass(slots=True, kw_only=True)

@@ -7,7 +7,6 @@ import fnmatch
 import re
 import tempfile
 import tomllib
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -30,6 +29,8 @@ from torchmatrix.sources.routes import PYPI, PYTORCH, Policy, Route, Router, Via
 from torchmatrix.target import wheel_tags
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from torchmatrix.backends.pip import PipBackend
 
 _ROUNDS = 6
@@ -56,9 +57,7 @@ class Resolver:
         self._cell = request.cell
         self._catalog = backend.catalog
         self._remarks: list[str] = list(request.cell.notes)
-        self._policy = Policy(
-            nightly=request.cell.torch.is_nightly, matrix_allows_in_ci=request.stand_in_in_ci
-        )
+        self._policy = Policy(nightly=request.cell.torch.is_nightly, matrix_allows_in_ci=request.stand_in_in_ci)
 
     def resolve(self) -> Resolution:
         """The lockfile of the cell. Errors: `CellError`, `SourceUnreachableError`, `IntegrityError`, `HostError`."""
@@ -95,13 +94,14 @@ class Resolver:
         previous = self._request.previous
         if previous is not None and not self._request.upgrade and "torch" not in self._request.upgrade_packages:
             held = Version(previous.torch.public)
-            if cell.torch.specifier is not None and cell.torch.specifier.contains(held):
-                version = held
-            elif str(cell.torch) == "stable" and previous.inputs.get("torch") == "stable":
+            fits = cell.torch.specifier is not None and cell.torch.specifier.contains(held)
+            if fits or (str(cell.torch) == "stable" == previous.inputs.get("torch")):
                 version = held
         if version is None:
             if cell.torch.date is not None:
-                raise CellError(f"{cell}: a nightly of one day ({cell.torch.date}) cannot be resolved by the pip backend")
+                raise CellError(
+                    f"{cell}: a nightly of one day ({cell.torch.date}) cannot be resolved by the pip backend"
+                )
             return Requirement(f"torch{cell.torch.specifier}" if cell.torch.specifier else "torch")
         return Requirement(f"torch=={self._with_local(version)}")
 
@@ -221,7 +221,9 @@ class Resolver:
                     hint=what_to_set(route.source),
                 )
         hints = [error.hint] if error.hint else []
-        match = re.search(r"(?:Because|and) ([A-Za-z0-9._-]+)(?:[=<>!~][^\s]*)? has no (?:usable )?wheels", outcome.stderr)
+        match = re.search(
+            r"(?:Because|and) ([A-Za-z0-9._-]+)(?:[=<>!~][^\s]*)? has no (?:usable )?wheels", outcome.stderr
+        )
         if match:
             hints.append(self._newest_with_wheel(match[1]))
         return CellError(error.message, hint="; ".join(hints) or None)
@@ -276,7 +278,10 @@ class Resolver:
                 return quote(address.split("/whl/", 1)[1])
             target = self._cell.target
             return self._catalog.family_path(
-                package.name, file_name(package.address), accelerator=target.accelerator, nightly=self._cell.torch.is_nightly
+                package.name,
+                file_name(package.address),
+                accelerator=target.accelerator,
+                nightly=self._cell.torch.is_nightly,
             )
         if route.source == PYPI:
             path = default_index_path(package.address)
@@ -320,7 +325,12 @@ class Resolver:
             )
         for artifact in lockfile.artifacts:
             local = artifact.version.local or ""
-            if self._catalog.is_family(artifact.name) and _BUILD_LABEL.fullmatch(local) and expected and local != expected:
+            if (
+                self._catalog.is_family(artifact.name)
+                and _BUILD_LABEL.fullmatch(local)
+                and expected
+                and local != expected
+            ):
                 raise IntegrityError(f"{cell}: {artifact.name} {artifact.version} is not a {expected} build")
 
 
@@ -346,7 +356,9 @@ def _parse_pylock(text: str, cell: Any) -> list[_Found]:
     tags = wheel_tags(cell.target, cell.python)
     found = []
     for package in tomllib.loads(text).get("packages", []):
-        wheels = [(rank, wheel) for wheel in package.get("wheels", []) if (rank := _rank(wheel["url"], tags)) is not None]
+        wheels = [
+            (rank, wheel) for wheel in package.get("wheels", []) if (rank := _rank(wheel["url"], tags)) is not None
+        ]
         if wheels:
             chosen = min(wheels, key=lambda pair: pair[0])[1]
         elif "sdist" in package:
@@ -388,6 +400,8 @@ def _bases(found: list[_Found], names: Mapping[str, str], routes: Mapping[str, R
         if route.via is Via.SOURCE and route.source != PYTORCH and parts.scheme in ("http", "https"):
             address = f"{parts.scheme}://{parts.netloc}"
             if route.source == PYPI and (path := default_index_path(package.address)):
-                address = package.address.partition(unquote(path))[0].rstrip("/") if path in package.address else address
+                address = (
+                    package.address.partition(unquote(path))[0].rstrip("/") if path in package.address else address
+                )
             bases.setdefault(route.source, address)
     return bases

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torchmatrix.command import Command, Outcome, redact, run
 from torchmatrix.errors import CellError, HostError, IntegrityError, SourceUnreachableError, TorchmatrixError
 from torchmatrix.sources.routes import PYPI, Route
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
 PAGE_MAX_AGE = 120
 """Seconds that an index page may be reused: all cells of a matrix see each page once, a later run sees it anew."""
 
 _FETCHED = re.compile(r"GET request for: (?P<index>\S+?)/?torchmatrix-asks-for-the-address/")
+_NETWORK = re.compile(
+    r"dns error|client error \(Connect\)|error sending request|operation timed out|connection (closed|reset)"
+    r"|error decoding response body|tls|certificate",
+    re.IGNORECASE,
+)
 _HOST = re.compile(r"https?://(?:[^/@\s]*@)?([^/\s:)`]+)")
 
 
@@ -29,7 +37,7 @@ def find_uv() -> Path:
 
 
 def default_index(uv: Path, env: Mapping[str, str]) -> str | None:
-    """The address of uv's own default index, learned from uv without any network access; ``None`` if it does not tell."""
+    """The address of uv's own default index, learned from uv without the network; ``None`` if it does not tell."""
     command = Command(
         argv=(str(uv), "pip", "compile", "--no-config", "--offline", "-v", "--no-cache", "--no-deps", "-"),
         env=env,
@@ -105,8 +113,7 @@ def explain(outcome: Outcome, doing: str) -> TorchmatrixError:
         )
     if status := re.search(r"HTTP status (?:client|server) error \((\d{3})[^)]*\)", text):
         return _http_error(doing, int(status[1]), text, detail)
-    if re.search(r"dns error|client error \(Connect\)|error sending request|operation timed out|connection (closed|reset)"
-                 r"|error decoding response body|tls|certificate", text, re.IGNORECASE):  # fmt: skip
+    if _NETWORK.search(text):
         host = _HOST.search(text)
         return SourceUnreachableError(
             f"{doing}: {host[1] if host else 'a source'} cannot be read\n{detail}",
@@ -131,10 +138,7 @@ def _reasons(text: str) -> Sequence[str]:
     """uv's error without its progress lines, and without the name of our scratch project."""
     lines = text.splitlines()
     start = next((i for i, line in enumerate(lines) if re.match(r"\s*(error|×|No solution)", line)), None)
-    if start is None:
-        lines = [line for line in lines if line.strip()][-12:]
-    else:
-        lines = lines[start:]
+    lines = [line for line in lines if line.strip()][-12:] if start is None else lines[start:]
     cleaned = (re.sub(r"^\s*(error|cause):\s*", "", line).rstrip() for line in lines)
     return [
         re.sub(r"\btorchmatrix-cell\b", "the cell", line).replace("your requirements are", "the cell is")

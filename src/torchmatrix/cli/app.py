@@ -7,15 +7,18 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
+from typing import TYPE_CHECKING
 
 from torchmatrix import __version__
 from torchmatrix.cli import build, cache, cells, completion, doctor, export, lock, run_in, verify
 from torchmatrix.cli.context import Context
 from torchmatrix.console import Console, wants_color
 from torchmatrix.errors import EXIT_CODES, INTERRUPTED, TorchmatrixError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
 
 GROUPS = (cells, lock, build, verify, run_in, export, doctor, cache, completion)
 """Modules that add commands, in the order of the help."""
@@ -29,7 +32,9 @@ def parser() -> argparse.ArgumentParser:
         epilog="exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()),
     )
     top.add_argument("--version", "-V", action="version", version=f"torchmatrix {__version__}")
-    top.add_argument("--matrix", metavar="FILE", type=Path, help="the matrix file (default: matrix.yaml, searched upwards)")
+    top.add_argument(
+        "--matrix", metavar="FILE", type=Path, help="the matrix file (default: matrix.yaml, searched upwards)"
+    )
     top.add_argument("--json", action="store_true", help="machine-readable output on stdout")
     loudness = top.add_mutually_exclusive_group()
     loudness.add_argument("-v", "--verbose", action="count", default=0, help="show every command that is run")

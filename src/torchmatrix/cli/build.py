@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,8 @@ from torchmatrix.console import human_seconds
 from torchmatrix.matrix.model import SandboxKind
 
 if TYPE_CHECKING:
+    import argparse
+
     from torchmatrix.pipeline import BuildOptions, CellResult
 
 
@@ -26,7 +27,9 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 def add_sandbox(parser: argparse.ArgumentParser) -> None:
     """Add ``--sandbox``."""
-    parser.add_argument("--sandbox", type=SandboxKind, choices=list(SandboxKind), help="where to build, instead of the matrix's")
+    parser.add_argument(
+        "--sandbox", type=SandboxKind, choices=list(SandboxKind), help="where to build, instead of the matrix's"
+    )
 
 
 def options_of(context: Context) -> BuildOptions:

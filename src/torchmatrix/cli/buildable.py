@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import TYPE_CHECKING
 
-from torchmatrix.cli.context import Context
 from torchmatrix.errors import HostError
 from torchmatrix.host import (
     Host,
@@ -16,8 +16,11 @@ from torchmatrix.host import (
     running_interpreter,
     why_not_native,
 )
-from torchmatrix.matrix.model import Cell, SandboxKind
 from torchmatrix.target import AcceleratorKind
+
+if TYPE_CHECKING:
+    from torchmatrix.cli.context import Context
+    from torchmatrix.matrix.model import Cell, SandboxKind
 
 _PREFERRED = (AcceleratorKind.CUDA, AcceleratorKind.MPS, AcceleratorKind.ROCM, AcceleratorKind.XPU, AcceleratorKind.CPU)
 
@@ -57,7 +60,7 @@ class Buildable:
         return why_not_native(self.host, cell.target, found, python=cell.python)
 
     def default_cell(self, override: SandboxKind | None = None) -> Cell:
-        """Channel stable, this platform, the running Python if the matrix has it, the accelerator that is usable here."""
+        """Channel stable, this platform, the running Python if it has that, the accelerator usable here."""
         cells = [cell for cell in self._context.expansion.cells if cell.channel == "stable"]
         possible = [cell for cell in cells if self.why_not(cell, override) is None]
         if not possible:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import re
 import time
+from typing import TYPE_CHECKING
 
-from torchmatrix.cli.context import Context
 from torchmatrix.console import human_bytes
+
+if TYPE_CHECKING:
+    from torchmatrix.cli.context import Context
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
@@ -19,8 +22,12 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     actions.add_parser("dir", help="print the store's folder").set_defaults(handler=handle_dir)
     actions.add_parser("size", help="what each environment takes").set_defaults(handler=handle_size)
     gc = actions.add_parser("gc", help="remove environments that are unfinished or long unused")
-    gc.add_argument("--days", type=float, default=30.0, metavar="N", help="unused for N days (default 30; 0 removes all)")
-    gc.add_argument("--keep", type=_bytes, metavar="SIZE", help="remove the longest unused until at most SIZE is left, e.g. 20GB")
+    gc.add_argument(
+        "--days", type=float, default=30.0, metavar="N", help="unused for N days (default 30; 0 removes all)"
+    )
+    gc.add_argument(
+        "--keep", type=_bytes, metavar="SIZE", help="remove the longest unused until at most SIZE is left, e.g. 20GB"
+    )
     gc.add_argument("--downloads", action="store_true", help="also let uv prune its download cache")
     gc.set_defaults(handler=handle_gc)
 
@@ -49,7 +56,13 @@ def handle_size(context: Context) -> int:
         context.console.json(
             {
                 "environments": [
-                    {"key": u.key, "cell": u.cell, "bytes": u.bytes, "exclusive_bytes": u.exclusive, "finished": u.finished}
+                    {
+                        "key": u.key,
+                        "cell": u.cell,
+                        "bytes": u.bytes,
+                        "exclusive_bytes": u.exclusive,
+                        "finished": u.finished,
+                    }
                     for u in usage
                 ],
                 "bytes": total,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import TYPE_CHECKING
 
 from torchmatrix.cli.context import Context, add_select
 
 if TYPE_CHECKING:
+    import argparse
+
     from torchmatrix.cli.buildable import Buildable
     from torchmatrix.matrix.model import Cell, Dropped
 

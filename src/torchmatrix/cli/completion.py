@@ -26,9 +26,9 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 def handle(context: Context) -> int:
     """Print the script."""
-    import argcomplete
+    from argcomplete.shell_integration import shellcode
 
-    sys.stdout.write(argcomplete.shellcode(["torchmatrix"], shell=context.options.shell) + "\n")
+    sys.stdout.write(shellcode(["torchmatrix"], shell=context.options.shell) + "\n")
     return 0
 
 

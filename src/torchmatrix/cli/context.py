@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torchmatrix.console import Console
 from torchmatrix.errors import UsageError
 from torchmatrix.matrix.model import Cell, SandboxKind
 
 if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+
     from torchmatrix.catalog import Catalog
+    from torchmatrix.console import Console
     from torchmatrix.matrix.model import Expansion, Matrix
     from torchmatrix.sandboxes.native import NativeSandbox
     from torchmatrix.sources.config import SourceConfig
@@ -60,7 +61,8 @@ class Context:
             if (folder / MATRIX_FILE).is_file():
                 return Path(MATRIX_FILE) if folder == here else folder / MATRIX_FILE
         raise UsageError(
-            f"no {MATRIX_FILE} in {here} or above it", hint="change to the project's folder, or name it with --matrix FILE"
+            f"no {MATRIX_FILE} in {here} or above it",
+            hint="change to the project's folder, or name it with --matrix FILE",
         )
 
     @cached_property

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from torchmatrix import __version__
-from torchmatrix.cli.context import Context
 from torchmatrix.command import redact
 from torchmatrix.console import human_bytes
 from torchmatrix.errors import TorchmatrixError
 
 if TYPE_CHECKING:
+    import argparse
+
     from torchmatrix.cli.buildable import Buildable
+    from torchmatrix.cli.context import Context
     from torchmatrix.host import Host
     from torchmatrix.sources.reach import Reach
 
@@ -23,7 +25,9 @@ Section = list[tuple[str, str]]
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
-    parser = commands.add_parser("doctor", help="what this machine can build, and why not the rest", description=__doc__)
+    parser = commands.add_parser(
+        "doctor", help="what this machine can build, and why not the rest", description=__doc__
+    )
     parser.set_defaults(handler=handle)
 
 
@@ -66,7 +70,10 @@ def _host(context: Context, host: Host) -> Section:
     rows = [("machine", host.label)]
     rows.append(("platform", str(host.platform) if host.platform else f"none: {host.platform_reason}"))
     rows.append(("NVIDIA driver", host.nvidia_driver or "none"))
-    rows += [("GPU", f"{gpu.name}" + (f", compute capability {gpu.capability}" if gpu.capability else "")) for gpu in host.gpus]
+    rows += [
+        ("GPU", f"{gpu.name}" + (f", compute capability {gpu.capability}" if gpu.capability else ""))
+        for gpu in host.gpus
+    ]
     rows.append(("store", f"{context.store.root}, {human_bytes(free_disk(context.store.root))} free"))
     return rows
 
@@ -96,7 +103,9 @@ def _tools(context: Context) -> Section:
     rows = [("torchmatrix", f"{__version__} on Python {sys.version.split()[0]} ({sys.executable})")]
     try:
         uv = find_uv()
-        version = run(Command(argv=(str(uv), "--version"), env=context.source_config.child_env, timeout=10)).stdout.strip()
+        version = run(
+            Command(argv=(str(uv), "--version"), env=context.source_config.child_env, timeout=10)
+        ).stdout.strip()
         rows.append(("uv", f"{version or 'did not answer'} ({uv})"))
     except TorchmatrixError as error:
         rows.append(("uv", error.message))
@@ -126,7 +135,9 @@ def _configuration(context: Context) -> Section:
             rows.append((name, redact(value)))
     rows.append(("offline", "yes" if config.offline else "no"))
     rows.append(("CI", "yes: stand-ins only with `stand-in: allow` in the matrix" if config.ci else "no"))
-    rows.append(("configuration file", f"{context.config_file}" + ("" if context.config_file.exists() else " (not there)")))
+    rows.append(
+        ("configuration file", f"{context.config_file}" + ("" if context.config_file.exists() else " (not there)"))
+    )
     rows.append(("catalog", f"of {context.catalog.date}, newest torch {context.catalog.newest().version}"))
     return rows
 
@@ -140,15 +151,13 @@ def _sources(context: Context) -> Section:
     backend = LazyPipBackend(context.source_config, context.catalog, context.store).inner
     wanted: list[tuple[str, str]] = [("pypi", backend.pypi)] if backend.pypi else []
     wanted.append(("pytorch", PYTORCH_BASE))
-    try:
+    with suppress(TorchmatrixError):  # the cells section says what is wrong with the matrix
         wanted += [(name, source.index) for name, source in context.matrix.sources.items()]
-    except TorchmatrixError:
-        pass  # the cells section says what is wrong with the matrix
     rows = []
     for name, address in wanted:
         rows.append((name, _reached(backend.web.reach(address))))
-        for mirror in context.source_config.mirrors.get(name, ()):
-            rows.append((f"{name} mirror", _reached(backend.web.reach(mirror.value))))
+        mirrors = context.source_config.mirrors.get(name, ())
+        rows += [(f"{name} mirror", _reached(backend.web.reach(mirror.value))) for mirror in mirrors]
     return rows
 
 

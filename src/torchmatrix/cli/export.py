@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torchmatrix.cli.context import Context
 from torchmatrix.errors import UsageError
 
 if TYPE_CHECKING:
+    import argparse
+
+    from torchmatrix.cli.context import Context
     from torchmatrix.lock.model import Lockfile
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the commands."""
-    export = commands.add_parser("export", help="one lockfile in another format", description="Write a lockfile in another format.")
+    export = commands.add_parser(
+        "export", help="one lockfile in another format", description="Write a lockfile in another format."
+    )
     export.add_argument("cell", metavar="CELL")
     export.add_argument("--format", required=True, metavar="F", help="requirements.txt or pylock.toml")
     export.add_argument("--output", "-o", type=Path, metavar="FILE", help="instead of stdout")
     export.set_defaults(handler=handle_export)
-    differ = commands.add_parser("diff", help="what changed between two lockfiles", description="Compare two lockfiles.")
+    differ = commands.add_parser(
+        "diff", help="what changed between two lockfiles", description="Compare two lockfiles."
+    )
     differ.add_argument("before", metavar="A", help="a cell id, a cell.json, or REV:PATH of git")
     differ.add_argument("after", metavar="B")
     differ.add_argument("--format", choices=("text", "markdown", "json"), default="text")

@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+from typing import TYPE_CHECKING
 
 from torchmatrix.cli.build import add_sandbox, options_of
-from torchmatrix.cli.context import Context
 from torchmatrix.errors import HostError, UsageError
+
+if TYPE_CHECKING:
+    from torchmatrix.cli.context import Context
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torchmatrix.cli.build import add_sandbox, options_of, print_result
 from torchmatrix.cli.context import Context, add_select
 from torchmatrix.errors import UsageError
+
+if TYPE_CHECKING:
+    import argparse
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from torchmatrix.errors import UsageError
 from torchmatrix.lock.model import digest_of
-from torchmatrix.matrix.model import Cell, Matrix, PrivateSource, Project
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from torchmatrix.matrix.model import Cell, Matrix, PrivateSource, Project
 
 _INDEX_OPTIONS = re.compile(r"^(--extra-index-url|--index-url|-i|--find-links|-f|--trusted-host|--no-index)\b")
 _NO_INDEX_OPTIONS = (
@@ -34,7 +37,7 @@ class Demands:
 
 
 def gather(cell: Cell, matrix: Matrix) -> Demands:
-    """Everything that the resolution of ``cell`` is fed beside torch. Broken files are `UsageError`s with their line."""
+    """Everything that the resolution of ``cell`` is fed beside torch. A broken file is a `UsageError`."""
     requirements = list(cell.packages)
     name = None
     if cell.project is not None:
@@ -47,7 +50,9 @@ def gather(cell: Cell, matrix: Matrix) -> Demands:
     for file in cell.constraints:
         constraints += [requirement for requirement, _ in read_requirements(matrix.folder / file, label=file)]
     return Demands(
-        requirements=tuple(dict.fromkeys(requirements)), constraints=tuple(dict.fromkeys(constraints)), project_name=name
+        requirements=tuple(dict.fromkeys(requirements)),
+        constraints=tuple(dict.fromkeys(constraints)),
+        project_name=name,
     )
 
 
@@ -159,7 +164,9 @@ def read_requirements(path: Path, *, label: str, seen: tuple[Path, ...] = ()) ->
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise UsageError(f"{label}: cannot be read: {error.strerror}", hint="correct the path in matrix.yaml") from error
+        raise UsageError(
+            f"{label}: cannot be read: {error.strerror}", hint="correct the path in matrix.yaml"
+        ) from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{label}: is not UTF-8 text") from error
     if path.resolve() in seen:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-from packaging.version import Version
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from packaging.version import Version
 
 SCHEMA_VERSION = 1
 """Version of cell.json that this release writes; a newer one is refused with exit 2."""

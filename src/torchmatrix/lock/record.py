@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from packaging.version import InvalidVersion, Version
 
 from torchmatrix.errors import UsageError
 from torchmatrix.lock.model import SCHEMA_VERSION, Artifact, HashFrom, Lockfile
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
 
 _CONFLICT = re.compile(r"^(<{7}|={7}|>{7})( |$)", re.MULTILINE)
 _PLAIN = ("cell", "python", "channel", "target", "platform", "accelerator", "backend", "floor")

@@ -147,11 +147,7 @@ class Text:
 
     def schema(self) -> Schema:
         """A string."""
-        return (
-            {"type": "string", "pattern": f"^(?:{self.pattern})$"}
-            if self.pattern
-            else {"type": "string", "minLength": 1}
-        )
+        return {"type": "string", "pattern": f"^(?:{self.pattern})$" if self.pattern else "\\S"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

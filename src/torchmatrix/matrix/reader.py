@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MAX_TEXT = 10_000
 """Characters of one value; nothing in a matrix is near it, and parsers of texts stay fast."""
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _PLAIN = re.compile(r"[ -~]{1,40}")
 _PLAIN_STEP = re.compile(r"(?:[\w-]{1,60}|<<)")
 
@@ -89,12 +90,10 @@ class Reader:
         if not isinstance(node, Scalar) or node.tag == "null":
             self.unexpected(node, path, what)
             return None
-        if node.tag == "timestamp" and path.endswith("torch"):
-            hint: str | None = f'write "nightly {node.value}" for the nightly of that day'
-            self.reject(node, path, f"{misread(node)}; expected {what}", hint)
-            return None
         if node.tag != "str":
             hint = instead(node.value) or f'quote it: "{_raw(node)}"'
+            if node.tag == "timestamp" and path.endswith("torch") and (day := _DAY.match(node.value)):
+                hint = f'write "nightly {day[0]}" for the nightly of that day'
             self.reject(node, path, f"{misread(node)}; expected {what}", hint)
             return None
         if not node.value.strip():

@@ -80,6 +80,8 @@ def kind_of(node: Node) -> str:
             return "nothing"
         case Scalar(tag="str"):
             return "text"
+        case Scalar(tag="merge"):
+            return "a merge key"
         case Scalar(tag="timestamp"):
             return "a date"
         case Scalar(tag="bool"):
@@ -216,7 +218,8 @@ class _Composer:
             if short == tag or short not in _SCALAR_TAGS:
                 self._refuse(tag, where)
                 return "str"
-        return str(tag).removeprefix(_CORE)
+        short = str(tag).removeprefix(_CORE)
+        return "str" if short == "value" else short  # a lone =, which YAML 1.1 once had plans for
 
     def _refuse_tag(self, event: yaml.CollectionStartEvent, expected: str, where: Location) -> None:
         if event.tag not in (None, "!", _CORE + expected):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from torchmatrix.command import Command, Outcome
-from torchmatrix.matrix.model import SandboxKind
-from torchmatrix.target import PythonVersion
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from torchmatrix.command import Command, Outcome
+    from torchmatrix.matrix.model import SandboxKind
+    from torchmatrix.target import PythonVersion
 
 
 class Sandbox(Protocol):

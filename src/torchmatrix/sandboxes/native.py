@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torchmatrix import command
-from torchmatrix.command import Command, Outcome
 from torchmatrix.host import find_interpreters, inspect_interpreter, pick_interpreter
 from torchmatrix.matrix.model import SandboxKind
-from torchmatrix.target import PythonVersion
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from torchmatrix.command import Command, Outcome
+    from torchmatrix.target import PythonVersion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

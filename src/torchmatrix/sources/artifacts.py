@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,10 +11,13 @@ from urllib.parse import quote, unquote, urlsplit
 
 from torchmatrix.errors import SourceUnreachableError
 from torchmatrix.sources.config import local_path
-from torchmatrix.sources.reach import Web
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, MutableMapping
+
     import urllib3
+
+    from torchmatrix.sources.reach import Web
 
 _BLOCK = 1 << 20
 _HEADS = 16
@@ -43,7 +45,9 @@ def _size(web: Web, address: str) -> int | None:
     from urllib3.exceptions import HTTPError
 
     try:
-        response = web.pool(address).request("HEAD", address, redirect=True, retries=2, headers={"Accept-Encoding": "identity"})
+        response = web.pool(address).request(
+            "HEAD", address, redirect=True, retries=2, headers={"Accept-Encoding": "identity"}
+        )
     except HTTPError:
         return None
     length = response.headers.get("Content-Length")

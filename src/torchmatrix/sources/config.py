@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from torchmatrix.errors import UsageError
 from torchmatrix.sources.pip_config import PipConfig, Setting, read_pip_config
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 PYTORCH_BASE = "https://download.pytorch.org/whl"
 """Address of the source ``pytorch`` (https://pytorch.org/get-started/locally/)."""
@@ -87,7 +89,7 @@ def _config_file_mirrors(path: Path) -> dict[str, list[str]]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not valid TOML: {error}") from error
     if unknown := set(data) - {"mirrors"}:
-        raise UsageError(f"{path}: unknown key {sorted(unknown)[0]!r}; the file may hold [mirrors]")
+        raise UsageError(f"{path}: unknown key {min(unknown)!r}; the file may hold [mirrors]")
     mirrors = data.get("mirrors", {})
     result: dict[str, list[str]] = {}
     for name, value in mirrors.items() if isinstance(mirrors, dict) else ():
@@ -120,6 +122,8 @@ def local_path(address: str) -> Path | None:
     """The folder that ``address`` names when it is a path or a ``file://`` URL, else ``None``."""
     parts = urlsplit(address)
     if parts.scheme == "file":
+        from urllib.request import url2pathname  # it brings http.client and e-mail along: 15 ms
+
         return Path(url2pathname(parts.path))
     if parts.scheme in ("http", "https") or "://" in address:
         return None

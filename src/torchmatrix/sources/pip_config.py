@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import configparser
 import os
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torchmatrix.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 _SECTIONS = ("global", "install")
 _PATHS = ("cert", "client-cert")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from torchmatrix.sources.pip_config import Setting
 from torchmatrix.sources.reach import Reach, Web
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 PYPI, PYTORCH = "pypi", "pytorch"
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 TAIL_LINES = 20
 """How much of a process's last words goes into an error or a reason."""
 
+_NO_FACTS = ("passed", "findings", "environment_digest")
+
 
 class Status(StrEnum):
     """The outcome of a check. Skipped is neither: it could not be done here, and its reason says why."""
@@ -97,10 +99,10 @@ class Verification:
 
     @classmethod
     def from_probe(cls, text: str) -> Self:
-        """Read what the probe printed; `CellError` when it is not an answer of the probe."""
+        """Read what the probe printed, or `to_json` as text; `CellError` when it is neither."""
         try:
             answer = json.loads(text)
-            facts = {key: value for key, value in answer.items() if key not in ("findings", "environment_digest")}
+            facts = {key: value for key, value in answer.items() if key not in _NO_FACTS}
             return cls(
                 findings=tuple(Finding.from_json(value) for value in answer["findings"]),
                 digest=answer["environment_digest"],

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from torchmatrix.errors import UsageError
 from torchmatrix.lock.formats import pylock, requirements
-from torchmatrix.lock.formats.addresses import Addresses
-from torchmatrix.lock.model import Lockfile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from torchmatrix.lock.formats.addresses import Addresses
+    from torchmatrix.lock.model import Lockfile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

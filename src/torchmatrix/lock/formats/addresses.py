@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from torchmatrix.errors import UsageError
-from torchmatrix.lock.model import Artifact, Lockfile
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torchmatrix.lock.model import Artifact, Lockfile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

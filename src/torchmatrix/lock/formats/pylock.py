@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 from torchmatrix.lock.formats.addresses import Addresses, require_all
-from torchmatrix.lock.model import Artifact, Lockfile
+
+if TYPE_CHECKING:
+    from torchmatrix.lock.model import Artifact, Lockfile
 
 
 def render(lockfile: Lockfile, addresses: Addresses) -> str:

@@ -6,8 +6,11 @@ nothing in this format can say "from that index and no other".
 
 from __future__ import annotations
 
-from torchmatrix.lock.formats.addresses import Addresses
-from torchmatrix.lock.model import Artifact, Lockfile
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torchmatrix.lock.formats.addresses import Addresses
+    from torchmatrix.lock.model import Artifact, Lockfile
 
 DEFAULT_SOURCE = "pypi"
 

@@ -1,0 +1,20 @@
+"""What every test gets: the fixtures of tests/support, and guards against leaking into the machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+pytest_plugins = ["tests.support.fixtures"]
+
+
+@pytest.fixture(autouse=True)
+def _same_environment() -> Iterator[None]:
+    """A test that changes the process's environment would change the ones after it."""
+    before = dict(os.environ)
+    yield
+    changed = {name for name in {*before, *os.environ} if before.get(name) != os.environ.get(name)}
+    changed.discard("PYTEST_CURRENT_TEST")
+    assert not changed, f"the test changed os.environ: {sorted(changed)}"
