@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from torchmatrix.catalog import Choice, load_catalog
 from torchmatrix.errors import UsageError
 from torchmatrix.matrix.model import TorchRequest
@@ -33,11 +34,17 @@ def suggest(torch: str, python: str, platform: str, label: str, **more: Any) -> 
 
 @pytest.mark.parametrize(
     ("torch", "python", "platform", "label", "version"),
-    [("2.13.0", "3.13", "linux-64", "cu126", "2.13.0"), ("2.7.1", "3.13", "linux-64", "cu118", "2.7.1"),
-     (">=2.11,<2.13", "3.12", "linux-64", "cpu", "2.12.1"), (">=2", "3.12", "linux-64", "cu118", "2.7.1"),
-     (">=2.5,<2.6", "3.13", "linux-64", "cpu", "2.5.1"), ("<3", "3.12", "osx-64", "cpu", "2.2.2"),
-     ("2.13.0", "3.14t", "osx-arm64", "mps", "2.13.0"), ("stable", "3.12", "linux-64", "cpu", "2.15.0")],
-)  # fmt: skip
+    [
+        ("2.13.0", "3.13", "linux-64", "cu126", "2.13.0"),
+        ("2.7.1", "3.13", "linux-64", "cu118", "2.7.1"),
+        (">=2.11,<2.13", "3.12", "linux-64", "cpu", "2.12.1"),
+        (">=2", "3.12", "linux-64", "cu118", "2.7.1"),
+        (">=2.5,<2.6", "3.13", "linux-64", "cpu", "2.5.1"),
+        ("<3", "3.12", "osx-64", "cpu", "2.2.2"),
+        ("2.13.0", "3.14t", "osx-arm64", "mps", "2.13.0"),
+        ("stable", "3.12", "linux-64", "cpu", "2.15.0"),
+    ],
+)
 def test_exists(torch: str, python: str, platform: str, label: str, version: str) -> None:
     choice = choose(torch, python, platform, label)
     assert (str(choice.version), choice.reason, choice.notes) == (version, None, ())
@@ -46,30 +53,108 @@ def test_exists(torch: str, python: str, platform: str, label: str, version: str
 @pytest.mark.parametrize(
     ("torch", "python", "platform", "label", "reason", "url"),
     [
-        ("nightly", "3.13", "linux-64", "cu118", "nightlies stopped building CUDA 11.8 in June 2025", f"{ISSUES}/147383"),
-        ("nightly", "3.13", "linux-64", "cu128", "nightlies stopped building CUDA 12.8 in April 2026", f"{ISSUES}/180398"),
-        ("2.13.0", "3.13", "linux-64", "cu118",
-         "torch 2.13.0 has no cu118 build: cu118 was built for torch 2.0.0 to 2.7.1", f"{ISSUES}/147383"),
-        ("2.9.0", "3.13", "linux-64", "cu129",
-         "torch 2.9.0 has no cu129 build: cu129 was built for torch 2.8.0 only", "https://github.com/pytorch/pytorch/pull/179155"),
-        ("2.8.0", "3.13", "linux-64", "cu130", "torch 2.8.0 has no cu130 build: cu130 is built since torch 2.9.0", RELEASE_MD),
+        (
+            "nightly",
+            "3.13",
+            "linux-64",
+            "cu118",
+            "nightlies stopped building CUDA 11.8 in June 2025",
+            f"{ISSUES}/147383",
+        ),
+        (
+            "nightly",
+            "3.13",
+            "linux-64",
+            "cu128",
+            "nightlies stopped building CUDA 12.8 in April 2026",
+            f"{ISSUES}/180398",
+        ),
+        (
+            "2.13.0",
+            "3.13",
+            "linux-64",
+            "cu118",
+            "torch 2.13.0 has no cu118 build: cu118 was built for torch 2.0.0 to 2.7.1",
+            f"{ISSUES}/147383",
+        ),
+        (
+            "2.9.0",
+            "3.13",
+            "linux-64",
+            "cu129",
+            "torch 2.9.0 has no cu129 build: cu129 was built for torch 2.8.0 only",
+            "https://github.com/pytorch/pytorch/pull/179155",
+        ),
+        (
+            "2.8.0",
+            "3.13",
+            "linux-64",
+            "cu130",
+            "torch 2.8.0 has no cu130 build: cu130 is built since torch 2.9.0",
+            RELEASE_MD,
+        ),
         ("2.7.1", "3.14", "linux-64", "cu118", "torch 2.7.1 has no wheel for Python 3.14: it has 3.9 to 3.13", WHEELS),
-        ("2.5.0", "3.13", "osx-arm64", "mps",
-         "torch 2.5.0 has no wheel for Python 3.13 on osx-arm64: it has 3.9 to 3.12", WHEELS),
-        ("2.7.1", "3.14t", "linux-64", "cu118", "torch 2.7.1 has no wheel for Python 3.14t: it has 3.9 to 3.13, 3.13t", WHEELS),
-        ("2.3.0", "3.12", "osx-64", "cpu",
-         "torch 2.3.0 has no wheel for osx-64: there are some for torch 1.0.0 to 2.2.2", f"{ISSUES}/114602"),
-        ("2.13.0", "3.12", "linux-64", "cu125",
-         "torch was never built for cu125; torch 2.13.0 for linux-64 has cpu, cu126, cu130, cu132, rocm7.1, rocm7.2", RELEASE_MD),
-        ("2.13.0", "3.12", "linux-64", "mps", "mps exists on Apple silicon only (osx-arm64), not on linux-64",
-         "https://developer.apple.com/metal/pytorch/"),
-        ("2.13.0", "3.12", "osx-arm64", "cu126", "torch for macOS is not built for CUDA 12.6; osx-arm64 has mps or cpu",
-         "https://pytorch.org/get-started/locally/"),
-        ("nightly", "3.9", "linux-64", "cpu",
-         "nightlies no longer build for Python 3.9 (last seen in their build matrix in August 2025); they have 3.10 to 3.15",
-         "https://github.com/pytorch/test-infra/blob/main/tools/scripts/generate_binary_build_matrix.py"),
+        (
+            "2.5.0",
+            "3.13",
+            "osx-arm64",
+            "mps",
+            "torch 2.5.0 has no wheel for Python 3.13 on osx-arm64: it has 3.9 to 3.12",
+            WHEELS,
+        ),
+        (
+            "2.7.1",
+            "3.14t",
+            "linux-64",
+            "cu118",
+            "torch 2.7.1 has no wheel for Python 3.14t: it has 3.9 to 3.13, 3.13t",
+            WHEELS,
+        ),
+        (
+            "2.3.0",
+            "3.12",
+            "osx-64",
+            "cpu",
+            "torch 2.3.0 has no wheel for osx-64: there are some for torch 1.0.0 to 2.2.2",
+            f"{ISSUES}/114602",
+        ),
+        (
+            "2.13.0",
+            "3.12",
+            "linux-64",
+            "cu125",
+            "torch was never built for cu125; torch 2.13.0 for linux-64 has cpu, cu126, cu130, cu132, rocm7.1, rocm7.2",
+            RELEASE_MD,
+        ),
+        (
+            "2.13.0",
+            "3.12",
+            "linux-64",
+            "mps",
+            "mps exists on Apple silicon only (osx-arm64), not on linux-64",
+            "https://developer.apple.com/metal/pytorch/",
+        ),
+        (
+            "2.13.0",
+            "3.12",
+            "osx-arm64",
+            "cu126",
+            "torch for macOS is not built for CUDA 12.6; osx-arm64 has mps or cpu",
+            "https://pytorch.org/get-started/locally/",
+        ),
+        (
+            "nightly",
+            "3.9",
+            "linux-64",
+            "cpu",
+            (
+                "nightlies no longer build for Python 3.9 (last seen in their build matrix in August 2025); "
+                "they have 3.10 to 3.15"
+            ),
+            "https://github.com/pytorch/test-infra/blob/main/tools/scripts/generate_binary_build_matrix.py",
+        ),
     ],
-)  # fmt: skip
+)
 def test_reasons(torch: str, python: str, platform: str, label: str, reason: str, url: str) -> None:
     assert choose(torch, python, platform, label) == Choice(reason=reason, url=url)
 
@@ -118,8 +203,8 @@ def test_source_pypi_must_carry_the_accelerator() -> None:
     assert choose("2.13.0", "3.12", "linux-64", "cu130", source="pypi").reason is None
     assert choose("2.13.0", "3.12", "osx-arm64", "mps", source="pypi").reason is None
     assert choose("2.13.0", "3.12", "linux-64", "cpu", source="pypi").reason == (
-        "PyPI's wheel of torch 2.13.0 for linux-64 is the cu130 build, not cpu: with source pypi the accelerator must be "
-        "cu130; cpu comes from source pytorch"
+        "PyPI's wheel of torch 2.13.0 for linux-64 is the cu130 build, not cpu: with source pypi the accelerator "
+        "must be cu130; cpu comes from source pytorch"
     )
     assert suggest("2.13.0", "3.12", "linux-64", "cpu", source="pypi") == (
         "source pytorch with cpu",
@@ -130,7 +215,8 @@ def test_source_pypi_must_carry_the_accelerator() -> None:
 def test_macos_of_the_target() -> None:
     assert choose("2.11.0", "3.12", "osx-arm64", "cpu", macos="13.0").reason is None
     assert choose("2.12.0", "3.12", "osx-arm64", "cpu", macos="13.0").reason == (
-        "torch 2.12.0 has a wheel for macOS 14.0 and later only (Python 3.12, osx-arm64), and the target must run on macOS 13.0"
+        "torch 2.12.0 has a wheel for macOS 14.0 and later only (Python 3.12, osx-arm64), "
+        "and the target must run on macOS 13.0"
     )
     assert choose("2.9.0", "3.12", "osx-arm64", "mps", macos="13.0").reason == (
         "MPS in torch 2.9.0 needs macOS 14.0, and the target must run on macOS 13.0"
@@ -145,7 +231,10 @@ def test_macos_of_the_target() -> None:
         ("nightly 2026-11-18", "torch: nightly 2026-11-18 is later than the as-of date 2025-01-30"),
         (
             "2.99.0",
-            f"torch 2.99.0 was not released by {CATALOG.date}, the date of the catalog, and the as-of date is 2025-01-30",
+            (
+                f"torch 2.99.0 was not released by {CATALOG.date}, the date of the catalog, "
+                "and the as-of date is 2025-01-30"
+            ),
         ),
     ],
 )

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from packaging.version import Version
+
 from torchmatrix.catalog import PACKAGED, load_catalog
 from torchmatrix.catalog.write import format_catalog
 from torchmatrix.errors import UsageError
 from torchmatrix.target import Accelerator, Platform, PythonVersion
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CATALOG = load_catalog()
 LINUX = Platform.LINUX_64
@@ -68,9 +71,15 @@ def test_no_release_is_older_than_the_first() -> None:
 
 @pytest.mark.parametrize(
     ("first", "last", "label"),
-    [("2.1.0", "2.4.1", "cu121"), ("2.5.0", "2.6.0", "cu124"), ("2.7.0", "2.7.1", "cu126"), ("2.8.0", "2.10.0", "cu128"),
-     ("2.11.0", "2.14.1", "cu130"), ("2.15.0", "2.15.0", "cu132")],
-)  # fmt: skip
+    [
+        ("2.1.0", "2.4.1", "cu121"),
+        ("2.5.0", "2.6.0", "cu124"),
+        ("2.7.0", "2.7.1", "cu126"),
+        ("2.8.0", "2.10.0", "cu128"),
+        ("2.11.0", "2.14.1", "cu130"),
+        ("2.15.0", "2.15.0", "cu132"),
+    ],
+)
 def test_what_pypi_carries_on_linux(first: str, last: str, label: str) -> None:
     versions = [each.version for each in CATALOG.releases if Version(first) <= each.version <= Version(last)]
     assert versions
@@ -111,9 +120,16 @@ def test_companions() -> None:
 
 @pytest.mark.parametrize(
     ("label", "platform", "driver"),
-    [("cu118", "linux-64", "450.80.2"), ("cu126", "linux-64", "525.60.13"), ("cu130", "linux-64", "580"),
-     ("cu126", "win-64", "528.33"), ("cu134", "linux-64", "580"), ("cpu", "linux-64", None), ("cu999", "linux-64", None)],
-)  # fmt: skip
+    [
+        ("cu118", "linux-64", "450.80.2"),
+        ("cu126", "linux-64", "525.60.13"),
+        ("cu130", "linux-64", "580"),
+        ("cu126", "win-64", "528.33"),
+        ("cu134", "linux-64", "580"),
+        ("cpu", "linux-64", None),
+        ("cu999", "linux-64", None),
+    ],
+)
 def test_minimum_driver(label: str, platform: str, driver: str | None) -> None:
     assert CATALOG.min_driver(Accelerator.parse(label), Platform(platform)) == driver
 
@@ -148,28 +164,55 @@ def test_family_source() -> None:
 @pytest.mark.parametrize(
     ("name", "file", "label", "nightly", "path"),
     [
-        ("torch", "torch-2.7.1+cu118-cp311-cp311-win_amd64.whl", "cu118", False,
-         "cu118/torch-2.7.1%2Bcu118-cp311-cp311-win_amd64.whl"),
-        ("torch", "torch-2.13.0.dev20261118-cp311-cp311-macosx_14_0_arm64.whl", "mps", True,
-         "nightly/cpu/torch-2.13.0.dev20261118-cp311-cp311-macosx_14_0_arm64.whl"),
-        ("triton", "triton-3.3.1-cp311-cp311-manylinux_2_28_x86_64.whl", "cu126", False,
-         "triton-3.3.1-cp311-cp311-manylinux_2_28_x86_64.whl"),
-        ("pytorch_triton", "pytorch_triton-3.5.0+git1-cp311-cp311-linux_x86_64.whl", "cu130", True,
-         "nightly/pytorch_triton-3.5.0%2Bgit1-cp311-cp311-linux_x86_64.whl"),
+        (
+            "torch",
+            "torch-2.7.1+cu118-cp311-cp311-win_amd64.whl",
+            "cu118",
+            False,
+            "cu118/torch-2.7.1%2Bcu118-cp311-cp311-win_amd64.whl",
+        ),
+        (
+            "torch",
+            "torch-2.13.0.dev20261118-cp311-cp311-macosx_14_0_arm64.whl",
+            "mps",
+            True,
+            "nightly/cpu/torch-2.13.0.dev20261118-cp311-cp311-macosx_14_0_arm64.whl",
+        ),
+        (
+            "triton",
+            "triton-3.3.1-cp311-cp311-manylinux_2_28_x86_64.whl",
+            "cu126",
+            False,
+            "triton-3.3.1-cp311-cp311-manylinux_2_28_x86_64.whl",
+        ),
+        (
+            "pytorch_triton",
+            "pytorch_triton-3.5.0+git1-cp311-cp311-linux_x86_64.whl",
+            "cu130",
+            True,
+            "nightly/pytorch_triton-3.5.0%2Bgit1-cp311-cp311-linux_x86_64.whl",
+        ),
     ],
-)  # fmt: skip
+)
 def test_canonical_path(name: str, file: str, label: str, nightly: bool, path: str) -> None:
     assert CATALOG.family_path(name, file, accelerator=Accelerator.parse(label), nightly=nightly) == path
 
 
 @pytest.mark.parametrize(
     ("version", "platform", "label", "source", "local"),
-    [("2.7.1", "linux-64", "cu118", "pytorch", "cu118"), ("2.13.0", "win-64", "cpu", "pytorch", "cpu"),
-     (None, "linux-64", "cu130", "pytorch", "cu130"), ("2.13.0", "linux-64", "cu130", "pypi", None),
-     ("2.13.0", "osx-arm64", "mps", "pypi", None), ("2.13.0", "osx-arm64", "cpu", "pytorch", None),
-     ("1.7.1", "linux-64", "cu102", "pytorch", None), ("1.8.1", "linux-64", "cu102", "pytorch", "cu102"),
-     ("2.5.1", "linux-aarch64", "cpu", "pytorch", None), ("2.6.0", "linux-aarch64", "cpu", "pytorch", "cpu")],
-)  # fmt: skip
+    [
+        ("2.7.1", "linux-64", "cu118", "pytorch", "cu118"),
+        ("2.13.0", "win-64", "cpu", "pytorch", "cpu"),
+        (None, "linux-64", "cu130", "pytorch", "cu130"),
+        ("2.13.0", "linux-64", "cu130", "pypi", None),
+        ("2.13.0", "osx-arm64", "mps", "pypi", None),
+        ("2.13.0", "osx-arm64", "cpu", "pytorch", None),
+        ("1.7.1", "linux-64", "cu102", "pytorch", None),
+        ("1.8.1", "linux-64", "cu102", "pytorch", "cu102"),
+        ("2.5.1", "linux-aarch64", "cpu", "pytorch", None),
+        ("2.6.0", "linux-aarch64", "cpu", "pytorch", "cpu"),
+    ],
+)
 def test_expected_local_version(version: str | None, platform: str, label: str, source: str, local: str | None) -> None:
     parsed = Version(version) if version else None
     assert CATALOG.expected_local(parsed, Platform(platform), Accelerator.parse(label), source) == local

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
+
 from torchmatrix.catalog import load_catalog
 from torchmatrix.errors import UsageError
 from torchmatrix.matrix.expand import expand
@@ -80,8 +81,11 @@ def test_product_in_axis_order() -> None:
 def test_settings_of_a_cell() -> None:
     cell = one(expand(matrix(), CATALOG), "py311-stable-cu118")
     assert (cell.torch_version, cell.source, cell.sandbox, cell.backend) == (
-        Version("2.7.1"), "pytorch", SandboxKind.DOCKER, Backend.PIP,
-    )  # fmt: skip
+        Version("2.7.1"),
+        "pytorch",
+        SandboxKind.DOCKER,
+        Backend.PIP,
+    )
     assert one(expand(matrix(), CATALOG), "py311-stable-mps").source == "pypi"
     assert one(expand(matrix(), CATALOG), "py311-nightly-mps").source == "pytorch"
     assert one(expand(matrix(), CATALOG), "py311-stable-mps").target.macos == "14.0"
@@ -161,7 +165,7 @@ def test_defaults_lose_to_the_channel() -> None:
 
 
 def test_source_pypi_is_ignored_in_nightly_channels_with_a_note() -> None:
-    made = matrix(targets=matrix().targets | {"cpuonly": spec("win-64", "cpu", source="pypi")})
+    made = matrix(targets={**matrix().targets, "cpuonly": spec("win-64", "cpu", source="pypi")})
     stable, nightly = (one(expand(made, CATALOG), f"py311-{channel}-cpuonly") for channel in ("stable", "nightly"))
     assert (stable.source, stable.notes) == ("pypi", ())
     assert nightly.source == "pytorch"
@@ -169,7 +173,7 @@ def test_source_pypi_is_ignored_in_nightly_channels_with_a_note() -> None:
 
 
 def test_source_pypi_with_the_wrong_accelerator_is_dropped() -> None:
-    made = matrix(targets=matrix().targets | {"cpuonly": spec("linux-64", "cpu", source="pypi")})
+    made = matrix(targets={**matrix().targets, "cpuonly": spec("linux-64", "cpu", source="pypi")})
     gone = dropped(expand(made, CATALOG), "py311-stable-cpuonly")
     assert "is the cu130 build, not cpu" in gone.reason
     assert gone.nearest[-2:] == ("source pytorch with cpu", "source pypi with cu130")
@@ -178,8 +182,8 @@ def test_source_pypi_with_the_wrong_accelerator_is_dropped() -> None:
 def test_cascade_adds_packages_and_replaces_the_rest() -> None:
     made = matrix(
         defaults=Settings(packages=(Requirement("numpy"),), verify_commands=("a",)),
-        channels=matrix().channels | {"stable": Settings(torch=torch("2.13.0"), packages=(Requirement("scipy"),))},
-        targets=matrix().targets | {"cpuonly": spec("linux-64", "cpu", verify_commands=("b",), glibc="2.35")},
+        channels={**matrix().channels, "stable": Settings(torch=torch("2.13.0"), packages=(Requirement("scipy"),))},
+        targets={**matrix().targets, "cpuonly": spec("linux-64", "cpu", verify_commands=("b",), glibc="2.35")},
     )
     cell = one(expand(made, CATALOG), "py311-stable-cpuonly")
     assert [str(each) for each in cell.packages] == ["numpy", "scipy"]
@@ -205,7 +209,7 @@ def test_includes_come_last_and_may_be_conda() -> None:
 
 def test_conda_takes_neither_pip_source() -> None:
     made = matrix(
-        targets=matrix().targets | {"cpuonly": spec("win-64", "cpu", source="pypi")},
+        targets={**matrix().targets, "cpuonly": spec("win-64", "cpu", source="pypi")},
         include=(include(backend=Backend.CONDA),),
     )
     assert one(expand(made, CATALOG), "py311-stable-cpuonly-conda").source == "conda-forge"

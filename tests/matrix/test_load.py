@@ -389,6 +389,14 @@ def test_no_message_carries_control_characters() -> None:
     assert error.message.replace("\n", "").isprintable()
 
 
+def test_no_hint_offers_a_name_that_is_no_name() -> None:
+    error = refused(
+        HEAD.replace("[cpuonly]", "[cpuonly, mps]") + '  "mps\\e[1m": {platform: osx-64, accelerator: cpu}\n'
+    )
+    assert [problem.hint for problem in error.problems][0] == "define it under targets; defined: cpuonly"
+    assert error.message.replace("\n", "").isprintable()
+
+
 @pytest.mark.parametrize(
     ("place", "key", "home"),
     [

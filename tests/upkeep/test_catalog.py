@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from packaging.version import Version
+
 from tests.support.index import FakeIndex
 from tests.support.wheels import build_wheel
 from torchmatrix.catalog import PACKAGED, load_catalog
@@ -191,16 +192,34 @@ def test_broken_file_is_refused(tmp_path: Path) -> None:
 
 def table_row() -> dict[str, Any]:
     return {
-        "torch": "2.7.1", "torchvision": "0.22.1", "torchaudio": "2.7.1", "pythons": ["3.12", "3.13"], "released": "2025-06-04",
-        "targets": {"linux-x86_64": ["rocm6.3", "cu126", "cpu", "cu118"], "macos-arm64": ["cpu", "mps"], "windows-arm64": ["cpu"]},
-        "target_sources": {
-            "linux-x86_64": {"cpu": ["LOCK", "CI"], "cu118": ["CI"], "cu126": ["PyPI METADATA"], "rocm6.3": ["DOC RELEASE.md"]},
-            "macos-arm64": {"cpu": ["PyPI"], "mps": ["PyPI+rule mps-first-release"]}, "windows-arm64": {"cpu": ["LOCK"]},
+        "torch": "2.7.1",
+        "torchvision": "0.22.1",
+        "torchaudio": "2.7.1",
+        "pythons": ["3.12", "3.13"],
+        "released": "2025-06-04",
+        "targets": {
+            "linux-x86_64": ["rocm6.3", "cu126", "cpu", "cu118"],
+            "macos-arm64": ["cpu", "mps"],
+            "windows-arm64": ["cpu"],
         },
-        "pypi": {"default_cuda": "cu126", "platform_tags": ["macosx_11_0_arm64", "manylinux_2_28_x86_64"],
-                 "pythons_by_platform": {"linux-x86_64": ["3.12", "3.13"], "macos-arm64": ["3.13"]}},
-        "targets_complete": True, "ci_plan": None,
-    }  # fmt: skip
+        "target_sources": {
+            "linux-x86_64": {
+                "cpu": ["LOCK", "CI"],
+                "cu118": ["CI"],
+                "cu126": ["PyPI METADATA"],
+                "rocm6.3": ["DOC RELEASE.md"],
+            },
+            "macos-arm64": {"cpu": ["PyPI"], "mps": ["PyPI+rule mps-first-release"]},
+            "windows-arm64": {"cpu": ["LOCK"]},
+        },
+        "pypi": {
+            "default_cuda": "cu126",
+            "platform_tags": ["macosx_11_0_arm64", "manylinux_2_28_x86_64"],
+            "pythons_by_platform": {"linux-x86_64": ["3.12", "3.13"], "macos-arm64": ["3.13"]},
+        },
+        "targets_complete": True,
+        "ci_plan": None,
+    }
 
 
 def test_seed_from_a_table(tmp_path: Path) -> None:
@@ -208,12 +227,19 @@ def test_seed_from_a_table(tmp_path: Path) -> None:
     table.write_text(json.dumps([table_row()]), encoding="utf-8")
     assert main(["--seed", str(table), "--output", str(output)], {}) == 0
     assert row(output, "2.7.1") == {
-        "version": "2.7.1", "released": "2025-06-04", "torchvision": "0.22.1", "torchaudio": "2.7.1", "complete": True,
-        "pypi": {"linux-64": "cu126", "osx-arm64": "cpu"}, "macos": {"osx-arm64": {"*": "11.0"}},
+        "version": "2.7.1",
+        "released": "2025-06-04",
+        "torchvision": "0.22.1",
+        "torchaudio": "2.7.1",
+        "complete": True,
+        "pypi": {"linux-64": "cu126", "osx-arm64": "cpu"},
+        "macos": {"osx-arm64": {"*": "11.0"}},
         "pythons": {"linux-64": "3.12 3.13", "osx-arm64": "3.13"},
-        "accelerators": {"linux-64": {"cpu": "IL", "cu118": "I", "cu126": "M", "rocm6.3": "R"},
-                         "osx-arm64": {"cpu": "P", "mps": "A"}},
-    }  # fmt: skip
+        "accelerators": {
+            "linux-64": {"cpu": "IL", "cu118": "I", "cu126": "M", "rocm6.3": "R"},
+            "osx-arm64": {"cpu": "P", "mps": "A"},
+        },
+    }
     release = load_catalog(output).release(Version("2.7.1"))
     assert release is not None
     assert PythonVersion.parse("3.13") in release.pythons[Platform.LINUX_64]
@@ -244,8 +270,8 @@ def test_writer_is_deterministic() -> None:
 
 
 def test_dispatcher(capsys: pytest.CaptureFixture[str]) -> None:
-    assert set(COMMANDS) == {"catalog", "schema"}
+    assert {"catalog", "schema"} <= set(COMMANDS)
     with pytest.raises(UsageError, match="no command 'nonsense'"):
         dispatch(["nonsense"], {})
     assert run([], {}) == 2
-    assert "hint: python -m torchmatrix.upkeep catalog|schema [--check]" in capsys.readouterr().err
+    assert "hint: python -m torchmatrix.upkeep catalog|" in capsys.readouterr().err

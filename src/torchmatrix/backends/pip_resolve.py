@@ -72,7 +72,7 @@ class Resolver:
         artifacts = self._artifacts(found, names, routes)
         lockfile = self._lockfile(artifacts)
         self._check_variant(lockfile)
-        self._remarks += [f"{self._cell}: {route}" for route in routes.values() if route.via is not Via.SOURCE]
+        self._remarks += [f"{route}" for route in routes.values() if route.via is not Via.SOURCE]
         return Resolution(
             lockfile=lockfile, bases=_bases(found, names, routes), remarks=tuple(dict.fromkeys(self._remarks))
         )
@@ -122,7 +122,7 @@ class Resolver:
         if companion is not None:
             return Requirement(f"{name}=={self._with_local(companion)}")
         if self._catalog.release(torch) is not None and name == "torchaudio":
-            self._remarks.append(f"{self._cell}: torchaudio is left out: no release of it belongs to torch {torch}")
+            self._remarks.append(f"torchaudio is left out: no release of it belongs to torch {torch}")
             return None
         return requirement
 

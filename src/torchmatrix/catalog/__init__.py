@@ -46,7 +46,8 @@ def load_catalog(user_file: Path | None = None) -> Catalog:
             hint="delete the file to use the packaged catalog, or refresh it with: "
             "python -m torchmatrix.upkeep catalog --user",
         ) from error
-    return mine if mine.date > packaged.date else packaged
+    # On the same day the copy is the packaged file refreshed.
+    return mine if mine.date >= packaged.date else packaged
 
 
 @lru_cache(maxsize=1)

@@ -5,13 +5,12 @@ They run on whatever could be read, so that a file's mistakes come out together.
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from torchmatrix.matrix.fields import claims_meet
 from torchmatrix.matrix.keys import RESERVED_SOURCES
 from torchmatrix.matrix.model import Backend, Exclude, cell_id
-from torchmatrix.matrix.problems import shown
+from torchmatrix.matrix.problems import listed, shown
 from torchmatrix.matrix.reader import Reader, join
 from torchmatrix.target import PythonVersion
 
@@ -63,12 +62,12 @@ def _check_names(values: Values, reader: Reader) -> None:
     axes: Values = values.get("axes", {})
     includes: tuple[Values | None, ...] = values.get("include", ())
     for axis, names in known.items():
-        listed = f"define it under {axis}s; defined: {', '.join(islice(names, 10))}"
+        instead = f"define it under {axis}s; defined: {listed(names)}"
         used = [(f"axes.{axis}[{index}]", name) for index, name in enumerate(axes.get(axis, ()))]
         used += [(f"include[{index}].{axis}", (include or {}).get(axis)) for index, include in enumerate(includes)]
         for path, name in used:
             if name is not None and name not in names:
-                hint = reader.problems.did_you_mean(name, names) or listed
+                hint = reader.problems.did_you_mean(name, names) or instead
                 _report(reader, path, f"{shown(name)} is not defined under {axis}s", hint)
 
 
@@ -80,7 +79,7 @@ def _check_excludes(values: Values, reader: Reader) -> None:
         if not items or None in items:
             continue
         names = dict.fromkeys(str(name) for name in items)
-        listed = f"remove it; on the axis: {', '.join(islice(names, 10))}"
+        instead = f"remove it; on the axis: {listed(names)}"
         for index, exclude in enumerate(values.get("exclude", ())):
             here = f"exclude[{index}].{axis}"
             for position, value in enumerate((exclude or {}).get(axis, ())):
@@ -90,7 +89,10 @@ def _check_excludes(values: Values, reader: Reader) -> None:
                 # the nearest Python version is no better guess than any other
                 hint = None if axis == "python" else reader.problems.did_you_mean(str(value), names)
                 _report(
-                    reader, path, f"{shown(str(value))} is not on axes.{axis}, so this excludes nothing", hint or listed
+                    reader,
+                    path,
+                    f"{shown(str(value))} is not on axes.{axis}, so this excludes nothing",
+                    hint or instead,
                 )
 
 
@@ -120,7 +122,7 @@ def _check_sources(values: Values, reader: Reader) -> None:
             other = _rival(name, claim, literals, patterns)
             if other:
                 line, column = reader.locations[other[1]]
-                message = f"{shown(claim)} overlaps {shown(other[2])} of source {other[0]} at {line}:{column}"
+                message = f"{shown(claim)} overlaps {shown(other[2])} of source {shown(other[0])} at {line}:{column}"
                 _report(reader, path, message, "a package belongs to exactly one source")
             if "*" in claim:
                 patterns.append((name, path, claim))
@@ -149,7 +151,7 @@ def _check_source_settings(values: Values, reader: Reader) -> None:
     for path, section in sections(values):
         source = section.get("source")
         if source is not None and source not in names:
-            hint = reader.problems.did_you_mean(source, names) or f"write one of {', '.join(names[:10])}"
+            hint = reader.problems.did_you_mean(source, names) or f"write one of {listed(names)}"
             _report(reader, join(path, "source"), f"{shown(source)} is not a source of the PyTorch family", hint)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from torchmatrix.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from torchmatrix.matrix.model import Location
 
@@ -22,6 +22,7 @@ _COMPARISONS = 10_000
 SHOWN_CHARACTERS = 60
 """How much of a value a message repeats."""
 _LONGEST_TYPO = 64
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9._-]{1,60}")
 _USER_INFO = re.compile(r"://[^/@\s]*@")
 
 
@@ -82,7 +83,7 @@ class Problems:
         """The hint that names the closest of ``names``, or ``None`` when nothing is close."""
         if len(word) > _LONGEST_TYPO or self._comparisons_left <= 0:
             return None
-        candidates = list(islice(names, self._comparisons_left))
+        candidates = list(islice(_plain(names), self._comparisons_left))
         self._comparisons_left -= len(candidates)
         close = difflib.get_close_matches(word.lower(), candidates, n=1)
         return f"did you mean {close[0]}?" if close else None
@@ -92,3 +93,13 @@ def shown(text: str) -> str:
     """``text`` quoted for a message: escaped, cut to a readable length, without user info of a URL."""
     text = _USER_INFO.sub("://***@", text)
     return repr(text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…")
+
+
+def listed(names: Iterable[str]) -> str:
+    """The first ten names for a message."""
+    return ", ".join(islice(_plain(names), 10))
+
+
+def _plain(names: Iterable[str]) -> Iterator[str]:
+    """The names that can be printed as they are; the file may have others, which are problems of their own."""
+    return (name for name in names if _PLAIN_NAME.fullmatch(name))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from torchmatrix.console import Console
 from torchmatrix.errors import EXIT_CODES
 from torchmatrix.files import write_atomic
+from torchmatrix.matrix.kinds import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,7 +45,24 @@ def formats() -> str:
     return "\n".join(["| format | backend |", "| --- | --- |", *rows])
 
 
-TABLES: dict[str, Callable[[], str]] = {"exit-codes": exit_codes, "commands": commands, "formats": formats}
+def matrix_keys() -> str:
+    """The table of keys of matrix.yaml, from the table that the loader reads by."""
+    from torchmatrix.matrix.keys import TABLE
+
+    rows = []
+    for key in TABLE.keys:
+        places = ", ".join(place for place in Place if place in key.places)
+        required = " (required)" if key.required else ""
+        rows.append(f"| `{key.name}` | {places} | {key.description}{required} |")
+    return "\n".join(["| key | in | what it says |", "| --- | --- | --- |", *rows])
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "exit-codes": exit_codes,
+    "commands": commands,
+    "formats": formats,
+    "matrix-keys": matrix_keys,
+}
 """Generators by the name in ``<!-- generated: NAME -->``."""
 
 

@@ -44,5 +44,5 @@ def format_named(name: str) -> Format:
 
 def formats_for(backend: str, names: tuple[str, ...] | None) -> tuple[Format, ...]:
     """The formats of a backend that ``lockfiles:`` names; ``None`` means all of them."""
-    wanted = [format_named(name) for name in names] if names is not None else list(FORMATS.values())
-    return tuple(found for found in wanted if found.backend == backend)
+    wanted = FORMATS if names is None else {name: FORMATS[name] for name in names if name in FORMATS}
+    return tuple(found for found in wanted.values() if found.backend == backend)
