@@ -365,6 +365,7 @@ def test_a_long_message_is_cut_and_the_problems_are_not() -> None:
     "line",
     [
         "source: https://me:hunter2@corp.example/simple",
+        "source: !!int https://me:hunter2@corp.example/simple",
         "torch: https://me:hunter2@corp.example/torch.whl",
         'packages: ["corp @ https://me:hunter2@corp.example/corp.whl"]',
         'packages: ["--extra-index-url https://me:hunter2@corp.example/simple"]',
@@ -393,7 +394,7 @@ def test_no_hint_offers_a_name_that_is_no_name() -> None:
     error = refused(
         HEAD.replace("[cpuonly]", "[cpuonly, mps]") + '  "mps\\e[1m": {platform: osx-64, accelerator: cpu}\n'
     )
-    assert [problem.hint for problem in error.problems][0] == "define it under targets; defined: cpuonly"
+    assert error.problems[0].hint == "define it under targets; defined: cpuonly"
     assert error.message.replace("\n", "").isprintable()
 
 
@@ -550,9 +551,9 @@ def bomb(levels: int, template: str) -> str:
     ],
 )
 def test_a_bomb_ends_within_a_second_and_in_little_memory(text: str, message: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     error = refused(text)
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     assert error.problems[0].message == message
     assert seconds < 1.0
     tracemalloc.start()
@@ -602,9 +603,9 @@ def test_a_thousand_typos_do_not_cost_a_second() -> None:
     text = f'version: 1\naxes: {{python: ["3.12"], channel: [stable], target: [{names}]}}\ntargets:\n' + "".join(
         f"  t{number}: {{platform: linux-64, accelerator: cpu}}\n" for number in range(5000)
     )
-    started = time.perf_counter()
+    started = time.process_time()
     assert len(refused(text).problems) == 5000
-    assert time.perf_counter() - started < 2.0
+    assert time.process_time() - started < 2.0
 
 
 def test_a_thousand_cells_load_fast() -> None:
@@ -622,7 +623,7 @@ def test_a_thousand_cells_load_fast() -> None:
     assert len(load_matrix(FILE, text).targets) == 10
     best = 1.0
     for _ in range(5):
-        started = time.perf_counter()
+        started = time.process_time()
         load_matrix(FILE, text)
-        best = min(best, time.perf_counter() - started)
+        best = min(best, time.process_time() - started)
     assert best < 0.050

@@ -100,7 +100,7 @@ def test_one_byte_changes_it(tmp_path: Path, place: str) -> None:
     content = path.read_bytes()
     path.unlink()  # uv may have linked it to its cache
     path.write_bytes(content.replace(b"from sample import main", b"from sampel import main") + b"#")
-    assert (digest(str(build)) != before) is (place != "bin/sample" or b"sampel" in path.read_bytes())
+    assert digest(str(build)) != before
 
 
 def test_a_file_more_or_less_or_renamed_changes_it(tmp_path: Path) -> None:
@@ -212,10 +212,7 @@ def test_older_python_computes_the_same(need_python: Callable[[str], str], tmp_p
 def test_real_torch_by_pip_has_the_digest_of_uv(real_torch: Path, tmp_path: Path) -> None:
     pytest.importorskip("pip")
     other = make_venv(tmp_path / "by pip")
-    frozen = [uv(), "pip", "freeze", "-q", "--python", str(python_of(real_torch))]
-    names = subprocess.run(frozen, capture_output=True, text=True, check=True).stdout.split("\n")
-    pins = [line.partition(" @ ")[0] if " @ " in line else line for line in names if line.strip()]
-    pins = [f"torch=={probe.installed(str(real_torch))['torch'][0]}" if pin == "torch" else pin for pin in pins]
+    pins = [f"{name}=={versions[0]}" for name, versions in probe.installed(str(real_torch)).items()]
     command = [sys.executable, "-m", "pip", "-q", "--python", str(python_of(other)), "install", "--no-compile"]
     subprocess.run([*command, "--no-deps", "--find-links", wheel_folder(), *pins], check=True)
     assert digest(str(other)) == digest(str(real_torch))

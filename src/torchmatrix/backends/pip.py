@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torchmatrix.backends.pip_resolve import Resolver
-from torchmatrix.backends.uv import explain, project_file
+from torchmatrix.backends.uv import explain, folder_of, project_file
 from torchmatrix.command import Command, run
 from torchmatrix.errors import SourceUnreachableError
 from torchmatrix.sources.config import SourceConfig
-from torchmatrix.sources.routes import PYPI, PYTORCH, Policy, Route, Router, Via
-from torchmatrix.target import Accelerator
+from torchmatrix.sources.routes import PYPI, Policy, Route, Router, Via
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
@@ -142,14 +141,6 @@ class PipBackend:
 def venv_python(prefix: Path) -> Path:
     """The interpreter of the virtual environment at ``prefix``."""
     return prefix / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-
-
-def folder_of(source: str, accelerator: str, *, nightly: bool) -> str | None:
-    """The folder below an index: ``cu118`` or ``nightly/cu118`` for the PyTorch index, none for others."""
-    if source != PYTORCH:
-        return None
-    label = Accelerator.parse(accelerator).label
-    return f"nightly/{label}" if nightly else label
 
 
 def install_file(lockfile: Lockfile, routes: Mapping[str, Route], *, only: str | None = None) -> str:

@@ -6,19 +6,18 @@ import datetime as dt
 import fnmatch
 import re
 import tempfile
-import tomllib
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
 from packaging.requirements import Requirement
-from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from torchmatrix.backends import Resolution, ResolveRequest
-from torchmatrix.backends.uv import explain, project_file
+from torchmatrix.backends.answer import Found, base_addresses, preferences, read_answer
+from torchmatrix.backends.uv import explain, folder_of, project_file
 from torchmatrix.command import Command, Outcome, run
 from torchmatrix.errors import CellError, HostError, IntegrityError, SourceUnreachableError
 from torchmatrix.lock.demands import floor_of, input_digest, input_form
@@ -26,7 +25,6 @@ from torchmatrix.lock.model import Artifact, HashFrom, Lockfile
 from torchmatrix.matrix.model import requirement_name
 from torchmatrix.sources.artifacts import default_index_path, file_name, sha256_of, sizes
 from torchmatrix.sources.routes import PYPI, PYTORCH, Policy, Route, Router, Via, what_to_set
-from torchmatrix.target import wheel_tags
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -35,16 +33,6 @@ if TYPE_CHECKING:
 
 _ROUNDS = 6
 _BUILD_LABEL = re.compile(r"cpu|cu\d+|rocm[\d.]+|xpu")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
-    """One package of uv's answer."""
-
-    name: str
-    version: Version
-    address: str
-    sha256: str | None
 
 
 class Resolver:
@@ -74,7 +62,7 @@ class Resolver:
         self._check_variant(lockfile)
         self._remarks += [f"{route}" for route in routes.values() if route.via is not Via.SOURCE]
         return Resolution(
-            lockfile=lockfile, bases=_bases(found, names, routes), remarks=tuple(dict.fromkeys(self._remarks))
+            lockfile=lockfile, bases=base_addresses(found, names, routes), remarks=tuple(dict.fromkeys(self._remarks))
         )
 
     # -- what is asked ------------------------------------------------------------------------------------------
@@ -130,7 +118,7 @@ class Resolver:
 
     def _until_routed(
         self, requirements: list[Requirement], names: dict[str, str]
-    ) -> tuple[list[_Found], dict[str, Route]]:
+    ) -> tuple[list[Found], dict[str, Route]]:
         """uv applies sources to direct dependencies only, so names that turn up from below are asked for directly."""
         sdists: tuple[str, ...] = ()
         for _ in range(_ROUNDS):
@@ -147,7 +135,7 @@ class Resolver:
                 else:
                     raise self._unsolvable(outcome, routes)
                 continue
-            found = _parse_pylock(outcome.stdout, self._cell)
+            found = read_answer(outcome.stdout, self._cell)
             missing = self._routable((package.name for package in found), names)
             if not missing:
                 return found, routes
@@ -174,8 +162,6 @@ class Resolver:
         self, requirements: list[str], names: Mapping[str, str], routes: Mapping[str, Route], sdists: tuple[str, ...]
     ) -> Outcome:
         cell, request = self._cell, self._request
-        from torchmatrix.backends.pip import folder_of
-
         folders = {s: folder_of(s, str(cell.target.accelerator), nightly=cell.torch.is_nightly) for s in routes}
         text = project_file(
             requirements,
@@ -198,7 +184,7 @@ class Resolver:
             if request.as_of is not None:
                 argv += ["--exclude-newer", end_of_day(request.as_of)]
             if request.previous is not None and not request.upgrade:
-                output.write_text(_preferences(request.previous), encoding="utf-8")
+                output.write_text(preferences(request.previous), encoding="utf-8")
                 argv += [f"--upgrade-package={name}" for name in request.upgrade_packages]
             env = self._backend.uv_env()
             if cell.target.platform.is_macos:
@@ -233,7 +219,7 @@ class Resolver:
         source = self._source_of(name)
         names = {name: source} if source != PYPI else {}
         outcome = self._compile([name], names, {s: self._route(s) for s in {PYPI, *names.values()}}, ())
-        found = _parse_pylock(outcome.stdout, self._cell) if outcome.ok else []
+        found = read_answer(outcome.stdout, self._cell) if outcome.ok else []
         version = next((package.version for package in found if package.name == canonicalize_name(name)), None)
         where = f"Python {self._cell.python} on {self._cell.target.platform}"
         if version is None:
@@ -243,7 +229,7 @@ class Resolver:
     # -- what came back -----------------------------------------------------------------------------------------
 
     def _artifacts(
-        self, found: list[_Found], names: Mapping[str, str], routes: Mapping[str, Route]
+        self, found: list[Found], names: Mapping[str, str], routes: Mapping[str, Route]
     ) -> tuple[Artifact, ...]:
         web, known = self._backend.web, self._backend.sizes
         hashed = [(package, package.sha256 or sha256_of(web, package.address)) for package in found]
@@ -255,7 +241,7 @@ class Resolver:
             for package, sha256 in sorted(hashed, key=lambda pair: pair[0].name)
         )
 
-    def _artifact(self, package: _Found, sha256: str, route: Route, before: Artifact | None) -> Artifact:
+    def _artifact(self, package: Found, sha256: str, route: Route, before: Artifact | None) -> Artifact:
         computed = self._cell.torch.is_nightly and route.source == PYTORCH
         computed = computed or (package.sha256 is None and route.via is Via.SOURCE)
         size = self._backend.sizes.get(sha256)
@@ -271,7 +257,7 @@ class Resolver:
             stand_in=route.via is Via.STAND_IN,
         )
 
-    def _path(self, package: _Found, route: Route) -> str | None:
+    def _path(self, package: Found, route: Route) -> str | None:
         address = unquote(urlsplit(package.address).path)
         if route.source == PYTORCH:
             if route.via is Via.SOURCE and "/whl/" in address:
@@ -337,71 +323,3 @@ class Resolver:
 def end_of_day(day: dt.date) -> str:
     """The end of a day in UTC as a full timestamp: uv reads a bare date in local time."""
     return f"{day + dt.timedelta(days=1)}T00:00:00Z"
-
-
-def _preferences(lockfile: Lockfile) -> str:
-    """A pylock.toml whose versions uv prefers when it resolves again."""
-    lines = ['lock-version = "1.0"', 'created-by = "torchmatrix"']
-    for artifact in lockfile.artifacts:
-        url = f"https://preference.invalid/{quote(artifact.file)}"
-        key = "wheels = [" if artifact.is_wheel else "sdist = "
-        table = f'{{ url = "{url}", hashes = {{ sha256 = "{artifact.sha256}" }} }}'
-        lines += ["[[packages]]", f'name = "{artifact.name}"', f'version = "{artifact.version}"']
-        lines.append(f"{key}{table}{']' if artifact.is_wheel else ''}")
-    return "\n".join(lines) + "\n"
-
-
-def _parse_pylock(text: str, cell: Any) -> list[_Found]:
-    """Packages of uv's pylock.toml, for each the one file that fits the cell best."""
-    tags = wheel_tags(cell.target, cell.python)
-    found = []
-    for package in tomllib.loads(text).get("packages", []):
-        wheels = [
-            (rank, wheel) for wheel in package.get("wheels", []) if (rank := _rank(wheel["url"], tags)) is not None
-        ]
-        if wheels:
-            chosen = min(wheels, key=lambda pair: pair[0])[1]
-        elif "sdist" in package:
-            chosen = package["sdist"]
-        elif package.get("wheels"):
-            chosen = package["wheels"][0]
-        else:
-            raise CellError(f"{cell}: uv named no file for {package['name']}")
-        found.append(
-            _Found(
-                name=str(canonicalize_name(package["name"])),
-                version=Version(package["version"]),
-                address=_without_credentials(chosen["url"]),
-                sha256=chosen.get("hashes", {}).get("sha256"),
-            )
-        )
-    return found
-
-
-def _rank(address: str, tags: Mapping[Any, int]) -> int | None:
-    try:
-        wheel = parse_wheel_filename(file_name(address))[3]
-    except InvalidWheelFilename:
-        return None
-    return min((tags[tag] for tag in wheel if tag in tags), default=None)
-
-
-def _without_credentials(address: str) -> str:
-    parts = urlsplit(address)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
-
-
-def _bases(found: list[_Found], names: Mapping[str, str], routes: Mapping[str, Route]) -> dict[str, str]:
-    """Base addresses of sources that were reached themselves; a mirror's address is never one of them."""
-    bases: dict[str, str] = {}
-    for package in found:
-        route = routes[names.get(package.name, PYPI)]
-        parts = urlsplit(package.address)
-        if route.via is Via.SOURCE and route.source != PYTORCH and parts.scheme in ("http", "https"):
-            address = f"{parts.scheme}://{parts.netloc}"
-            if route.source == PYPI and (path := default_index_path(package.address)):
-                address = (
-                    package.address.partition(unquote(path))[0].rstrip("/") if path in package.address else address
-                )
-            bases.setdefault(route.source, address)
-    return bases

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from torchmatrix.command import Command, Outcome, redact, run
 from torchmatrix.errors import CellError, HostError, IntegrityError, SourceUnreachableError, TorchmatrixError
-from torchmatrix.sources.routes import PYPI, Route
+from torchmatrix.sources.routes import PYPI, PYTORCH, Route
+from torchmatrix.target import Accelerator
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -71,6 +72,14 @@ def index_address(route: Route, folder: str | None) -> str:
     if folder is None or place.flat or route.via == "stand-in":
         return place.address
     return f"{place.address}/{folder}"
+
+
+def folder_of(source: str, accelerator: str, *, nightly: bool) -> str | None:
+    """The folder below an index: ``cu118`` or ``nightly/cu118`` for the PyTorch index, none for others."""
+    if source != PYTORCH:
+        return None
+    label = Accelerator.parse(accelerator).label
+    return f"nightly/{label}" if nightly else label
 
 
 def _index_tables(source: str, route: Route, folder: str | None) -> list[str]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MAX_TEXT = 10_000
 """Characters of one value; nothing in a matrix is near it, and parsers of texts stay fast."""
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_PLAIN = re.compile(r"[ -~]{1,40}")
+_PLAIN = re.compile(r"[ -?A-~]{1,40}")
 _PLAIN_STEP = re.compile(r"(?:[\w-]{1,60}|<<)")
 
 
