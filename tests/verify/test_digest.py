@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 digest = probe.environment_digest
-FILES = {"sample/__init__.py": "def main():\n    print('hello')\n", "sample/data.bin": b"\0\1\2" * 1000}
+FILES: dict[str, str | bytes] = {
+    "sample/__init__.py": "def main():\n    print('hello')\n",
+    "sample/data.bin": b"\0\1\2" * 1000,
+}
 
 
 def wheel(folder: Path) -> Path:
-    files = {
+    files: dict[str, str | bytes] = {
         **FILES,
         "sample-1.0.data/scripts/sample-tool": "#!python\nprint('a script of its own')\n",
         "sample-1.0.data/data/share/sample/notes.txt": "beside site-packages\n",

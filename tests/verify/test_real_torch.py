@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +17,7 @@ from torchmatrix.verify.probe import environment_digest, installed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
@@ -30,16 +30,16 @@ import sys
 
 
 def damage(torch):
-    functional, tensor = torch.nn.functional, torch.Tensor
+    functional, tensor, half, to = torch.nn.functional, torch.Tensor, torch.float16, torch.Tensor.to
     rand, conv2d, svd, fft = torch.rand, functional.conv2d, torch.linalg.svd, torch.fft.fft
     matmul, load, loader, from_numpy = tensor.__matmul__, torch.load, torch.utils.data.DataLoader, torch.from_numpy
     torch.rand = lambda *shape, **more: rand(*shape, **more) + 0.5
     tensor.__matmul__ = lambda a, b: matmul(a, b) * 1.5
     tensor.backward = lambda self: None
-    torch.bfloat16 = torch.float16
+    tensor.to = lambda self, *arguments: to(self, *(half if one is torch.bfloat16 else one for one in arguments))
     functional.conv2d = lambda *arguments: conv2d(*arguments) + 0.01
     torch.linalg.svd = lambda a, **more: tuple(part * 1.1 for part in svd(a, **more))
-    torch.fft.fft = lambda x: fft(x).conj()
+    torch.fft.fft = lambda x: fft(x).conj().resolve_conj()
     torch.load = lambda *arguments, **more: dict(load(*arguments, **more), epoch=8)
     torch.utils.data.DataLoader = lambda *arguments, **more: reversed(list(loader(*arguments, **more)))
     torch.compile = lambda function: lambda x: function(x) + 1

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import argparse
 
     from torchmatrix.pipeline import BuildOptions, CellResult
+    from torchmatrix.verify import Finding
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -82,6 +83,8 @@ def print_result(context: Context, result: CellResult) -> None:
     if result.verification is not None and not context.json_mode:
         findings = [finding.to_json() for finding in result.verification.findings]
         console.say(console.findings(findings))
+        for finding in result.verification.failures:
+            console.error(f"{finding.check}: {_why(finding)}")
         if result.verification.digest:
             console.say(f"environment digest {result.verification.digest}")
     if result.error is not None:
@@ -98,15 +101,24 @@ def print_result(context: Context, result: CellResult) -> None:
         console.say(f"lockfile {_short(context, result.cell)}; environment {environment.prefix}")
 
 
+def _why(finding: Finding) -> str:
+    """Everything that is known about a failure, in indented lines."""
+    lines = (finding.reason or "no reason given").splitlines()
+    if finding.expected:
+        lines = [f"expected {finding.expected}, found {finding.actual or 'nothing'}", *lines]
+    return "\n  ".join(lines)
+
+
 def _verdict(context: Context, result: CellResult) -> str:
     style = context.console.style
     if result.verification is None:
         return style("not verified", "yellow")
-    counts = Counter(str(finding.status) for finding in result.verification.findings)
+    verification = result.verification
+    counts = Counter(str(finding.status) for finding in verification.findings)
     words = f"{counts['passed']} checks passed, {counts['skipped']} skipped"
-    if result.verification.passed:
+    if verification.passed:
         return f"{style('verified', 'green')} ({words})"
-    return f"{style('failed', 'red')} ({counts['failed']} checks failed, {words})"
+    return f"{style('failed', 'red')} ({counts['failed']} failed, {words})"
 
 
 def _short(context: Context, cell: str) -> str:
