@@ -131,7 +131,7 @@ def test_pip_accepts_requirements_for_the_foreign_platform(
         "--no-deps",
         "--require-hashes",
         "--python-version",
-        "3.12",
+        PYTHON,
     ]
     argv += [option for platform in platforms for option in ("--platform", platform)]
     argv += ["--only-binary", ":all:", "--target", str(tmp_path / "target"), "-r", str(tmp_path / "requirements.txt")]

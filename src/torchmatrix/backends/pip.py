@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torchmatrix.backends.pip_resolve import Resolver
-from torchmatrix.backends.uv import explain, folder_of, project_file
+from torchmatrix.backends.uv import config_file, explain, folder_of, project_file
 from torchmatrix.command import Command, run
 from torchmatrix.errors import SourceUnreachableError
 from torchmatrix.sources.config import SourceConfig
@@ -61,7 +61,10 @@ class PipBackend:
             project, hashes = Path(scratch, "pyproject.toml"), Path(scratch, "hashes.txt")
             project.write_text(install_file(request.lockfile, routes), encoding="utf-8")
             hashes.write_text(hash_file(request.lockfile), encoding="utf-8")
-            argv = [str(self.uv), "pip", "sync", "--no-config", *self.uv_options(), str(project), "-c", str(hashes)]
+            settings = Path(scratch, "uv.toml")
+            settings.write_text(config_file(routes.get(PYPI)), encoding="utf-8")
+            argv = [str(self.uv), "pip", "sync", "--config-file", str(settings), *self.uv_options()]
+            argv += [str(project), "-c", str(hashes)]
             argv += ["--require-hashes", "--python", str(self.python(request.prefix))]
             argv += _build_options(request.lockfile)
             if offline:
@@ -103,8 +106,10 @@ class PipBackend:
             project, hashes = Path(scratch, "pyproject.toml"), Path(scratch, "hashes.txt")
             project.write_text(install_file(request.lockfile, {source: route}, only=source), encoding="utf-8")
             hashes.write_text(hash_file(request.lockfile), encoding="utf-8")
-            argv = (str(self.uv), "pip", "install", "--no-config", "--offline", "--dry-run", "--no-deps", "-r",
-                    str(project), "-c", str(hashes), "--require-hashes", "--python",
+            settings = Path(scratch, "uv.toml")
+            settings.write_text(config_file(route if source == PYPI else None), encoding="utf-8")
+            argv = (str(self.uv), "pip", "install", "--config-file", str(settings), "--offline", "--dry-run",
+                    "--no-deps", "-r", str(project), "-c", str(hashes), "--require-hashes", "--python",
                     str(self.python(request.prefix)))  # fmt: skip
             if not run(Command(argv=argv, env=self.uv_env())).ok:
                 router.route(source, policy=Policy(frozen=True))  # raises with the hosts and reasons

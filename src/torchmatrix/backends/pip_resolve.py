@@ -17,7 +17,7 @@ from packaging.version import Version
 
 from torchmatrix.backends import Resolution, ResolveRequest
 from torchmatrix.backends.answer import Found, base_addresses, preferences, read_answer
-from torchmatrix.backends.uv import explain, folder_of, project_file
+from torchmatrix.backends.uv import config_file, explain, folder_of, project_file
 from torchmatrix.command import Command, Outcome, run
 from torchmatrix.errors import CellError, HostError, IntegrityError, SourceUnreachableError
 from torchmatrix.lock.demands import floor_of, input_digest, input_form
@@ -172,7 +172,9 @@ class Resolver:
         with tempfile.TemporaryDirectory(prefix="pip-", dir=self._backend.scratch) as scratch:
             project, output = Path(scratch, "pyproject.toml"), Path(scratch, "pylock.toml")
             project.write_text(text, encoding="utf-8")
-            argv = [str(self._backend.uv), "pip", "compile", "--no-config", "--quiet", str(project)]
+            settings = Path(scratch, "uv.toml")
+            settings.write_text(config_file(routes.get(PYPI)), encoding="utf-8")
+            argv = [str(self._backend.uv), "pip", "compile", "--config-file", str(settings), "--quiet", str(project)]
             argv += ["--python-version", cell.python.release, "--python-platform", cell.target.uv_platform]
             argv += ["--format", "pylock.toml", "-o", str(output), "--generate-hashes", "--no-header"]
             argv += ["--only-binary", ":all:", *(f"--no-binary={name}" for name in sdists)]

@@ -55,15 +55,21 @@ def project_file(
     """A pyproject.toml for uv: requirements, and for each source an index that serves the named packages alone.
 
     ``routes`` maps a source to its route and the folder below an index (``cu118``); ``names`` maps a package to its
-    source. Whatever is not named there can only come from ``pypi``.
+    source. Whatever is not named there can only come from ``pypi``, which `config_file` describes.
     """
     lines = ["[project]", 'name = "torchmatrix-cell"', 'version = "0"', f'requires-python = ">={python}"']
     lines += ["dependencies = [", *(f"  {json.dumps(text)}," for text in requirements), "]"]
     for source, (route, folder) in sorted(routes.items()):
-        lines += _index_tables(source, route, folder)
+        if source != PYPI:
+            lines += _index_tables(source, route, folder, "tool.uv.index")
     lines.append("[tool.uv.sources]")
     lines += [f"{json.dumps(name)} = {{ index = {json.dumps(source)} }}" for name, source in sorted(names.items())]
     return "\n".join(lines) + "\n"
+
+
+def config_file(route: Route | None) -> str:
+    """A uv.toml that says what the default index is: uv does not take that from a project file with --no-config."""
+    return "\n".join(_index_tables(PYPI, route, None, "index")) + "\n" if route is not None else ""
 
 
 def index_address(route: Route, folder: str | None) -> str:
@@ -82,17 +88,17 @@ def folder_of(source: str, accelerator: str, *, nightly: bool) -> str | None:
     return f"nightly/{label}" if nightly else label
 
 
-def _index_tables(source: str, route: Route, folder: str | None) -> list[str]:
+def _index_tables(source: str, route: Route, folder: str | None, table: str) -> list[str]:
     lines: list[str] = []
     for position, place in enumerate(route.places):
         last = position == len(route.places) - 1
         name = source if last else f"{source}-{position}"
         address = place.address if source == PYPI else index_address(route, folder)
-        lines += ["[[tool.uv.index]]", f"name = {json.dumps(name)}", f"url = {json.dumps(address)}"]
+        lines += [f"[[{table}]]", f"name = {json.dumps(name)}", f"url = {json.dumps(address)}"]
         if place.flat:
             lines.append('format = "flat"')
         if source == PYPI:
-            if last and not place.flat:
+            if last:
                 lines.append("default = true")
         else:
             lines.append("explicit = true")
