@@ -221,6 +221,7 @@ class _Screen:
         self._thread.start()
 
     def _copy(self) -> None:
+        sys.stderr.buffer.write(b"\r\x1b[K")  # whatever status line stands there
         while True:
             try:
                 chunk = os.read(self._descriptor, 65536)
