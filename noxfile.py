@@ -1,6 +1,16 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["nox>=2026.8.10", "torchmatrix"]
+# # what torchmatrix itself depends on, so that any nox can run this file from a checkout; a test compares
+# dependencies = [
+#     "nox>=2026.8.10",
+#     "argcomplete>=3.5",
+#     "filelock>=3.16",
+#     "packaging>=25.0",
+#     "platformdirs>=4.3",
+#     "pyyaml>=6.0.2",
+#     "urllib3>=2.2",
+#     "uv>=0.9,<1",
+# ]
 # ///
 """Sessions over the cells of matrix.yaml, and over this project itself.
 
@@ -49,6 +59,7 @@ if __name__ == "__main__":
 
 import nox
 
+sys.path.insert(0, str(HERE / "src"))
 from torchmatrix.catalog import load_catalog
 from torchmatrix.matrix.expand import expand
 from torchmatrix.matrix.load import load_matrix
@@ -62,7 +73,8 @@ CELLS = expand(load_matrix(HERE / "matrix.yaml"), load_catalog()).cells
 
 def torchmatrix(session: nox.Session, *arguments: str) -> None:
     """Run torchmatrix with the interpreter that runs nox; the cell's own interpreter is torchmatrix's business."""
-    session.run(sys.executable, "-m", "torchmatrix", *arguments, external=True)
+    env = {"PYTHONPATH": str(HERE / "src")}
+    session.run(sys.executable, "-m", "torchmatrix", *arguments, external=True, env=env)
 
 
 @nox.session(venv_backend="none", allow_parallel=True)
