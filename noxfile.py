@@ -61,6 +61,7 @@ import nox
 
 sys.path.insert(0, str(HERE / "src"))
 from torchmatrix.catalog import load_catalog
+from torchmatrix.errors import TorchmatrixError
 from torchmatrix.matrix.expand import expand
 from torchmatrix.matrix.load import load_matrix
 
@@ -68,7 +69,10 @@ nox.needs_version = ">=2026.8.10"
 nox.options.sessions = ["default"]
 nox.options.error_on_external_run = True
 
-CELLS = expand(load_matrix(HERE / "matrix.yaml"), load_catalog()).cells
+try:
+    CELLS = expand(load_matrix(HERE / "matrix.yaml"), load_catalog()).cells
+except TorchmatrixError as error:
+    raise SystemExit(f"error: {error}") from None
 
 
 def torchmatrix(session: nox.Session, *arguments: str) -> None:
