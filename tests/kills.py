@@ -23,6 +23,8 @@ from torchmatrix.verify.probe import environment_digest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    _Stamps = frozenset[tuple[str, int]]
+
 ORPHAN_SECONDS = 120.0
 _PHASES = (
     ("installing the project", "project"),
@@ -102,17 +104,15 @@ class Ground:
         shutil.rmtree(stage.project.parent, ignore_errors=True)
 
     def reference(self) -> Reference:
-        """The undisturbed run, measured the second time (a first one warms the machine)."""
-        for _ in range(2):
-            stage = self.stage()
-            before = stage.published()
-            started = time.monotonic()
-            outcome = _must(stage.run("--json", *self.action.arguments))
-            seconds = time.monotonic() - started
-            found = Reference(
-                before=before, files=stage.published(), digests=self._digests(outcome.stdout), seconds=seconds
-            )
-            self.clean(stage)
+        """The undisturbed run."""
+        stage = self.stage()
+        before = stage.published()
+        started = time.monotonic()
+        outcome = _must(stage.run("--json", *self.action.arguments))
+        seconds = time.monotonic() - started
+        digests = self._digests(outcome.stdout)
+        found = Reference(before=before, files=stage.published(), digests=digests, seconds=seconds)
+        self.clean(stage)
         return found
 
     def _digests(self, answer: str) -> tuple[str, ...]:
@@ -124,11 +124,12 @@ class Ground:
     def kill(self, reference: Reference, moment: Moment, *, group: bool) -> Kill:
         """Run, kill, run again, compare."""
         stage = self.stage()
+        stamps = _stamps(stage)
         log = stage.project.parent / "stderr.txt"
         with log.open("w", encoding="utf-8") as stderr:
             process = stage.start("-v", *self.action.arguments, stdout=subprocess.DEVNULL, stderr=stderr)
             started = time.monotonic()
-            while process.poll() is None and not moment.due(stage, time.monotonic() - started):
+            while process.poll() is None and not moment.due(_stamps(stage), stamps, time.monotonic() - started):
                 time.sleep(0.0005)
             hit = process.poll() is None
             if hit and group:
@@ -151,9 +152,7 @@ class Ground:
             problems=tuple(problems),
         )
 
-    def _differences(
-        self, reference: Reference, stage: Stage, again: subprocess.CompletedProcess[str]
-    ) -> list[str]:
+    def _differences(self, reference: Reference, stage: Stage, again: subprocess.CompletedProcess[str]) -> list[str]:
         if again.returncode != 0:
             return [f"the next run ended with {again.returncode}: {again.stderr.strip()}"]
         found, problems = stage.published(), []
@@ -179,14 +178,23 @@ class Moment:
     def __str__(self) -> str:
         return f"{self.seconds * 1000:.1f} ms after {'the first published byte' if self.published else 'the start'}"
 
-    def due(self, stage: Stage, elapsed: float) -> bool:
+    def due(self, stamps: _Stamps, before: _Stamps, elapsed: float) -> bool:
         """Whether it is time; waits the last moments itself when it watches the folder."""
         if not self.published:
             return elapsed >= self.seconds
-        if not any(stage.envs.glob("*/.*.tmp")) and not any(stage.envs.glob("*/*.txt")):
+        if stamps == before:
             return False
         time.sleep(self.seconds)
         return True
+
+
+def _stamps(stage: Stage) -> _Stamps:
+    """Names and times of everything below envs/."""
+    found = set()
+    for path in stage.envs.glob("*/*"):
+        with suppress(OSError):
+            found.add((str(path), path.stat().st_mtime_ns))
+    return frozenset(found)
 
 
 def spread(count: int, seconds: float) -> list[Moment]:
@@ -209,7 +217,8 @@ def _broken(reference: Reference, stage: Stage) -> list[str]:
     return [
         f"envs/{path} is half written at the kill"
         for path, content in stage.published().items()
-        if not Path(path).name.startswith(".") and content not in (reference.before.get(path), reference.files.get(path))
+        if not Path(path).name.startswith(".")
+        and content not in (reference.before.get(path), reference.files.get(path))
     ]
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
+
 from tests.kills import Action, Ground, Kill, publishing, spread
 from tests.support.fixtures import clean_environment
 from tests.support.stage import HERE, SCENE_HAS_IT, indexes, native_matrix, slow_scene
@@ -27,7 +28,9 @@ ONE = native_matrix({"cpuonly": "accelerator: cpu, packages: [numpy]"}, project=
 TWO = native_matrix(
     {"cpuonly": "accelerator: cpu, packages: [numpy]", "cu118": 'accelerator: cu118, torch: "2.7.1"'}, project=True
 )
-OLDER = native_matrix({"cpuonly": "accelerator: cpu", "cu118": 'accelerator: cu118, torch: "2.7.1", packages: [pillow]'})
+OLDER = native_matrix(
+    {"cpuonly": "accelerator: cpu", "cu118": 'accelerator: cu118, torch: "2.7.1", packages: [pillow]'}
+)
 
 
 @pytest.fixture

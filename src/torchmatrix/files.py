@@ -42,6 +42,13 @@ def write_atomic(path: Path, text: str) -> bool:
     return True
 
 
+def sweep_temporary(folder: Path) -> None:
+    """Remove what killed writers left in ``folder``; its caller holds the lock under which that folder is written."""
+    for path in folder.glob(".*.tmp"):
+        with suppress(OSError):
+            path.unlink()
+
+
 def cannot_write(path: Path, error: OSError) -> HostError:
     """The error for a file or folder that cannot be written."""
     if error.errno == errno.ENOSPC:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from torchmatrix.backends import ResolveRequest
 from torchmatrix.errors import IntegrityError, StaleLockfileError
-from torchmatrix.files import write_atomic
+from torchmatrix.files import sweep_temporary, write_atomic
 from torchmatrix.lock.demands import Demands, changed_inputs, gather, input_digest, input_form
 from torchmatrix.lock.diff import Change, diff
 from torchmatrix.lock.formats import FORMATS, formats_for
@@ -154,6 +154,7 @@ def publish_lockfile(lockfile: Lockfile, cell: Cell, workspace: Workspace) -> tu
     Returns remarks. A kill in between leaves the old record; the next run writes what is missing.
     """
     folder = workspace.envs / cell.id
+    sweep_temporary(folder)
     record = render_record(lockfile)
     verified = read_verified(folder)
     if verified is not None and verified.get("lockfile_digest") != lockfile.digest:

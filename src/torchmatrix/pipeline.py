@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from torchmatrix.command import end_all
 from torchmatrix.environments import Environment, EnvironmentOptions, create, verify
 from torchmatrix.errors import TorchmatrixError, combine_exit_codes
 from torchmatrix.files import write_atomic
@@ -190,6 +191,7 @@ def lock_cells(
                 on_result(result, len(cells) - len(results))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            end_all()  # leaving the block waits for the resolutions that are under way
             raise
     return [results[cell.id] for cell in cells]
 

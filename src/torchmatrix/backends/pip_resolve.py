@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from torchmatrix.backends.pip import PipBackend
 
+_LACKING = re.compile(r"(?:no versions? of |Because |because |and )([a-z0-9._-]+)(?=[=<>!~ ,])")
 _ROUNDS = 6
 _BUILD_LABEL = re.compile(r"cpu|cu\d+|rocm[\d.]+|xpu")
 
@@ -133,7 +134,7 @@ class Resolver:
                 elif allowed and re.search(r"no (usable )?wheels|building .* is disabled|only-binary", outcome.stderr):
                     sdists += allowed
                 else:
-                    raise self._unsolvable(outcome, routes)
+                    raise self._unsolvable(outcome, names, routes)
                 continue
             found = read_answer(outcome.stdout, self._cell)
             missing = self._routable((package.name for package in found), names)
@@ -197,12 +198,13 @@ class Resolver:
             answer = output.read_text(encoding="utf-8")
         return Outcome(command=outcome.command, returncode=0, stdout=answer, stderr=outcome.stderr)
 
-    def _unsolvable(self, outcome: Outcome, routes: Mapping[str, Route]) -> Exception:
+    def _unsolvable(self, outcome: Outcome, names: Mapping[str, str], routes: Mapping[str, Route]) -> Exception:
         error = explain(outcome, f"resolving {self._cell}")
         if not isinstance(error, CellError):
             return error
         for route in routes.values():
-            if route.via is Via.STAND_IN:
+            lacking = {name for name in _LACKING.findall(outcome.stderr) if names.get(name, PYPI) == route.source}
+            if route.via is Via.STAND_IN and lacking:
                 return SourceUnreachableError(
                     f"source {route.source} cannot be reached ({route.unreached}), and with its stand-in "
                     f"{route.place.address} {error.message}",

@@ -60,6 +60,7 @@ class Web:
     def __init__(self, config: SourceConfig) -> None:
         self._config = config
         self._reached: dict[str, Reach] = {}
+        self._asking: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
 
     @cached_property
@@ -101,12 +102,11 @@ class Web:
         parts = urlsplit(address)
         key = f"{parts.scheme}://{parts.netloc}"
         with self._lock:
-            known = self._reached.get(key)
-        if known is None:
-            known = self._ask(address)
-            with self._lock:
-                self._reached[key] = known
-        return known
+            asking = self._asking.setdefault(key, threading.Lock())
+        with asking:  # many cells want the same host: one asks, the others wait for its answer
+            if key not in self._reached:
+                self._reached[key] = self._ask(address)
+            return self._reached[key]
 
     def _ask(self, address: str) -> Reach:
         from urllib3 import exceptions as broken

@@ -1,0 +1,65 @@
+"""A project on the fake indexes, driven through the real command line."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from tests.support.fixtures import clean_environment
+from tests.support.stage import HERE, Stage, indexes
+
+if TYPE_CHECKING:
+    import subprocess
+    from pathlib import Path
+
+    from tests.support.pytorch import Scene
+
+PY = HERE.replace(".", "")
+CELL = f"py{PY}-stable-cpuonly"
+"""The cell of `SMALL`: native, for the running Python."""
+SMALL = f"""\
+version: 1
+axes: {{python: ["{HERE}"], channel: [stable], target: [cpuonly]}}
+channels: {{stable: {{torch: "2.13.0"}}}}
+targets: {{cpuonly: {{platform: linux-64, accelerator: cpu}}}}
+packages: [numpy]
+"""
+
+
+def stage(folder: Path, scene: Scene | None, matrix: str = SMALL, **environ: str) -> Stage:
+    """A project folder with ``matrix``, everything else of its own too; ``scene`` serves both sources."""
+    project = folder / "project"
+    project.mkdir(parents=True, exist_ok=True)
+    (project / "matrix.yaml").write_text(matrix, encoding="utf-8")
+    own = {
+        "TORCHMATRIX_CACHE": str(folder / "store"),
+        "TORCHMATRIX_CONFIG": str(folder / "config.toml"),
+        "TORCHMATRIX_DATA": str(folder / "data"),
+    }
+    env = clean_environment(folder) | own | (indexes(scene) if scene else {}) | environ
+    return Stage(project=project, env=env)
+
+
+def must(outcome: subprocess.CompletedProcess[str], code: int = 0) -> subprocess.CompletedProcess[str]:
+    """``outcome``, when it has the exit code; otherwise everything it said."""
+    assert outcome.returncode == code, f"exit {outcome.returncode}\n{outcome.stdout}\n{outcome.stderr}"
+    return outcome
+
+
+def answer(outcome: subprocess.CompletedProcess[str], code: int = 0) -> dict[str, Any]:
+    """The JSON on stdout of a run that ended with ``code``."""
+    value = json.loads(must(outcome, code).stdout)
+    assert isinstance(value, dict)
+    return value
+
+
+def record(at: Stage, cell: str = CELL) -> dict[str, Any]:
+    """A published cell.json."""
+    value = json.loads((at.envs / cell / "cell.json").read_text(encoding="utf-8"))
+    assert isinstance(value, dict)
+    return value
+
+
+def artifacts(at: Stage, cell: str = CELL) -> dict[str, dict[str, Any]]:
+    """The artifacts of a published cell.json by name."""
+    return {entry["name"]: entry for entry in record(at, cell)["artifacts"]}

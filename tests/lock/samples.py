@@ -1,0 +1,94 @@
+"""Lockfiles, cells and matrices for the tests of lock/ and of what stands on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+from torchmatrix.lock.model import Artifact, HashFrom, Lockfile
+from torchmatrix.matrix.model import Backend, Cell, Matrix, SandboxKind, Settings, TargetSpec, TorchRequest
+from torchmatrix.target import Accelerator, Platform, PythonVersion, Target
+
+LINUX = Target(name="cpuonly", platform=Platform.LINUX_64, accelerator=Accelerator.parse("cpu"))
+MACOS = Target(name="mps", platform=Platform.OSX_ARM64, accelerator=Accelerator.parse("mps"))
+WINDOWS = Target(name="win", platform=Platform.WIN_64, accelerator=Accelerator.parse("cpu"))
+
+
+def artifact(name: str, version: str, **more: Any) -> Artifact:
+    """A pure wheel of the default index, with a sha256 made from its name."""
+    values: dict[str, Any] = {
+        "name": name,
+        "version": Version(version),
+        "file": f"{name.replace('-', '_')}-{version}-py3-none-any.whl",
+        "sha256": (name.encode().hex() + "0" * 64)[:64],
+        "source": "pypi",
+        "path": f"packages/{name}/{name}-{version}.whl",
+    }
+    return Artifact(**(values | more))
+
+
+TORCH = artifact(
+    "torch",
+    "2.13.0+cpu",
+    file="torch-2.13.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl",
+    sha256="ab" * 32,
+    source="pytorch",
+    size=191_800_000,
+    path="cpu/torch-2.13.0%2Bcpu-cp311-cp311-manylinux_2_28_x86_64.whl",
+)
+FILELOCK = artifact("filelock", "3.20.0", hash_from=HashFrom.COMPUTED, size=16_012)
+
+
+def lockfile(**more: Any) -> Lockfile:
+    """A lockfile of py311-stable-cpuonly with torch and filelock."""
+    values: dict[str, Any] = {
+        "cell": "py311-stable-cpuonly",
+        "python": "3.11",
+        "channel": "stable",
+        "target": "cpuonly",
+        "platform": "linux-64",
+        "accelerator": "cpu",
+        "backend": "pip",
+        "floor": "glibc 2.28",
+        "torch": Version("2.13.0+cpu"),
+        "input_digest": "sha256:" + "1" * 64,
+        "inputs": {"torch": "2.13.0", "packages": ["numpy"]},
+        "artifacts": (FILELOCK, TORCH),
+    }
+    return Lockfile(**(values | more))
+
+
+def cell(**more: Any) -> Cell:
+    """py311-stable-cpuonly; ``packages`` may be texts."""
+    values: dict[str, Any] = {
+        "id": "py311-stable-cpuonly",
+        "python": PythonVersion.parse("3.11"),
+        "channel": "stable",
+        "target": LINUX,
+        "backend": Backend.PIP,
+        "sandbox": SandboxKind.NATIVE,
+        "torch": TorchRequest.parse("2.13.0"),
+        "torch_version": Version("2.13.0"),
+        "source": "pytorch",
+    }
+    values |= more
+    values["packages"] = tuple(Requirement(str(text)) for text in values.get("packages", ()))
+    return Cell(**values)
+
+
+def matrix(folder: Path, **more: Any) -> Matrix:
+    """A matrix of that one cell in ``folder``."""
+    values: dict[str, Any] = {
+        "path": folder / "matrix.yaml",
+        "version": 1,
+        "pythons": (PythonVersion.parse("3.11"),),
+        "channel_axis": ("stable",),
+        "target_axis": ("cpuonly",),
+        "channels": {"stable": Settings(torch=TorchRequest.parse("2.13.0"))},
+        "targets": {"cpuonly": TargetSpec(platform=LINUX.platform, accelerator=LINUX.accelerator)},
+        "defaults": Settings(),
+    }
+    return Matrix(**(values | more))
