@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torchmatrix
 from tests.support.index import FakeIndex, Fault, Request
-from tests.support.pytorch import PYTHONS, Scene, place_default, place_pytorch
+from tests.support.pytorch import PYTHONS, TORCH, Scene, place_default, place_pytorch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -150,3 +150,13 @@ class Stage:
         """Every file below envs/, by its path there."""
         files = [path for path in sorted(self.envs.rglob("*")) if path.is_file()]
         return {path.relative_to(self.envs).as_posix(): path.read_bytes() for path in files}
+
+
+def torch_folder(environ: Mapping[str, str]) -> Path | None:
+    """A folder named by PIP_FIND_LINKS that holds the scene's torch for the running Python and this platform."""
+    tag = f"cp{HERE.replace('.', '')}"
+    for place in environ.get("PIP_FIND_LINKS", "").split():
+        folder = Path(place)
+        if sys.platform == "linux" and any(folder.glob(f"torch-{TORCH}+cpu-{tag}-{tag}-*_x86_64.whl")):
+            return folder
+    return None

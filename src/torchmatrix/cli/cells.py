@@ -70,10 +70,21 @@ def _print_cells(context: Context, cells: tuple[Cell, ...], buildable: Buildable
         why_not = buildable.why_not(cell)
         here = console.style("here", "green") if why_not is None else console.style(why_not, "dim")
         target = cell.target
-        rows.append([cell.id, cell.torch_text, str(target.platform), str(target.accelerator), cell.sandbox, here])
-    console.data(console.table(["cell", "torch", "platform", "accelerator", "sandbox", "buildable"], rows))
+        state = _state(context, cell)
+        rows.append(
+            [cell.id, cell.torch_text, str(target.platform), str(target.accelerator), cell.sandbox, state, here]
+        )
+    console.data(console.table(["cell", "torch", "platform", "accelerator", "sandbox", "lockfile", "buildable"], rows))
     for note in dict.fromkeys(note for cell in cells for note in cell.notes):
         console.say(f"note: {note}")
+
+
+def _state(context: Context, cell: Cell) -> str:
+    """Whether the cell has a lockfile and whether its environment was verified; ``lock --check`` says if it is stale."""
+    folder = context.matrix.folder / "envs" / cell.id
+    if (folder / "verified.json").exists():
+        return context.console.style("verified", "green")
+    return "locked" if (folder / "cell.json").exists() else "-"
 
 
 def _print_dropped(context: Context, dropped: tuple[Dropped, ...]) -> None:
