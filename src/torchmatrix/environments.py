@@ -147,13 +147,14 @@ def specification(cell: Cell, lockfile: Lockfile, workspace: Workspace, project:
     """What the probe is to expect of a cell."""
     catalog, target = workspace.catalog, cell.target
     public = Version(lockfile.torch.public)
+    release = None if public.is_devrelease else public  # the catalog knows releases, and rules for nightlies
     carried = catalog.pypi_accelerator(public, target.platform) if cell.source == "pypi" else None
     return expectations(
         cell,
         lockfile.distributions,
-        expected_local=catalog.expected_local(public, target.platform, target.accelerator, cell.source),
+        expected_local=catalog.expected_local(release, target.platform, target.accelerator, cell.source),
         min_driver=catalog.min_driver(target.accelerator, target.platform),
-        min_macos=catalog.min_macos(public),
+        min_macos=catalog.min_macos(release),
         pypi_accelerator=Accelerator.parse(carried) if carried else None,
         project_names=(project,) if project else (),
     )

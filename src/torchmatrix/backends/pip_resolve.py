@@ -305,11 +305,11 @@ class Resolver:
         """What came back must be the build that was asked for: the local version says which one it is."""
         cell = self._cell
         target = cell.target
-        public = Version(lockfile.torch.public)
-        expected = self._catalog.expected_local(public, target.platform, target.accelerator, cell.source)
+        release = None if lockfile.torch.is_devrelease else Version(lockfile.torch.public)
+        expected = self._catalog.expected_local(release, target.platform, target.accelerator, cell.source)
         if expected and lockfile.torch.local != expected:
             raise IntegrityError(
-                f"{cell}: asked for the {target.accelerator} build of torch {public}, "
+                f"{cell}: asked for the {target.accelerator} build of torch {lockfile.torch.public}, "
                 f"but source {cell.source} gave {lockfile.torch}",
                 hint="check the mirror or stand-in that serves this source: torchmatrix doctor",
             )

@@ -80,7 +80,7 @@ def _print_cells(context: Context, cells: tuple[Cell, ...], buildable: Buildable
 
 
 def _state(context: Context, cell: Cell) -> str:
-    """Whether the cell has a lockfile and whether its environment was verified; ``lock --check`` says if it is stale."""
+    """Whether the cell has a lockfile and its environment was verified; ``lock --check`` says if it is stale."""
     folder = context.matrix.folder / "envs" / cell.id
     if (folder / "verified.json").exists():
         return context.console.style("verified", "green")

@@ -1,0 +1,109 @@
+"""A hundred kills and a report: ``python -m tests.kill_report [--real] [--kills N]``; exit 1 when one did harm.
+
+Without ``--real``: lock, lock over an older lockfile, and build, with the tiny wheels of the fake indexes. With it
+also builds with the real torch wheel that lies in a folder named by PIP_FIND_LINKS, the last ones with verification
+(for those the default package index is needed).
+"""
+
+# ruff: noqa: T201
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from tests.kills import Action, Ground, Kill, Moment, publishing, spread
+from tests.support.fixtures import clean_environment
+from tests.support.stage import HERE, indexes, native_matrix, slow_scene, torch_folder
+
+CPU = "accelerator: cpu, packages: [numpy]"
+CU118 = 'accelerator: cu118, torch: "2.7.1"'
+ONE = native_matrix({"cpuonly": CPU}, project=True)
+TWO = native_matrix({"cpuonly": CPU, "cu118": CU118}, project=True)
+OLDER = native_matrix({"cpuonly": "accelerator: cpu", "cu118": f"{CU118}, packages: [pillow]"})
+
+
+def disturb(ground: Ground, count: int) -> list[Kill]:
+    """A quarter of the kills strike while files are published, the others are spread over the whole run."""
+    action, started = ground.action, time.monotonic()
+    reference = ground.reference()
+    moments: list[Moment] = spread(count - count // 4, reference.seconds) + publishing(count // 4, 0.04)
+    kills = [ground.kill(reference, moment, group=bool(turn % 2)) for turn, moment in enumerate(moments)]
+    print(
+        f"{action.name}: undisturbed in {reference.seconds:.2f} s; {summary(kills)}; {time.monotonic() - started:.0f} s"
+    )
+    for kill in kills:
+        for problem in kill.problems:
+            print(f"  {'group' if kill.group else 'process'}, {kill.moment}, in {kill.phase}: {problem}")
+    return kills
+
+
+def summary(kills: list[Kill]) -> str:
+    """Counts in one line."""
+    hit = [kill for kill in kills if kill.hit]
+    phases = ", ".join(f"{phase} {count}" for phase, count in sorted(Counter(kill.phase for kill in hit).items()))
+    groups = sum(kill.group for kill in hit)
+    harm = sum(bool(kill.problems) for kill in kills)
+    return (
+        f"{len(kills)} kills, {len(hit)} hit a running process ({len(hit) - groups} it alone, {groups} its whole group;"
+        f" {phases}), {harm} did harm"
+    )
+
+
+def fake(folder: Path, kills: int) -> list[Kill]:
+    """Tiny wheels on indexes that are 30 ms away."""
+    with slow_scene(folder / "wheels", 0.03) as scene:
+        env = clean_environment(folder) | indexes(scene)
+        actions = [
+            Action(name="lock", arguments=("lock",), matrix=TWO, env=env),
+            Action(name="lock over an older one", arguments=("lock",), matrix=TWO, env=env, old=OLDER),
+            Action(name="build", arguments=("build", "--no-verify"), matrix=ONE, env=env),
+        ]
+        return [
+            kill
+            for action, share in zip(actions, (0.35, 0.25, 0.4), strict=True)
+            for kill in disturb(Ground(folder=folder, action=action), round(kills * share))
+        ]
+
+
+def real(folder: Path, wheels: Path) -> list[Kill]:
+    """The real torch: unpacked and installed from cold caches, then with warm ones and verified."""
+    mirrors = {"TORCHMATRIX_MIRRORS": f"pytorch={wheels}"}
+    build = ("build",)
+    with slow_scene(folder / "wheels", 0.03) as scene:
+        env = clean_environment(folder) | indexes(scene) | mirrors
+        cold = Action(name="build of real torch", arguments=(*build, "--no-verify"), matrix=ONE, env=env)
+        kills = disturb(Ground(folder=folder, action=cold), 14)
+    dropped = ("TORCHMATRIX_", "PYTHON", "UV_CACHE_DIR")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(dropped)} | mirrors
+    warm = Action(name="build of real torch with verification", arguments=build, matrix=ONE, env=env, cold=False)
+    ground = Ground(folder=folder, action=warm)
+    ground.reference()  # fills the download cache
+    return kills + disturb(ground, 6)
+
+
+def main() -> int:
+    """Run and report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=100, metavar="N", help="with tiny wheels (default 100)")
+    parser.add_argument("--real", action="store_true", help="also 20 kills with the real torch wheel")
+    options = parser.parse_args()
+    wheels = torch_folder(os.environ)
+    if options.real and wheels is None:
+        print(f"PIP_FIND_LINKS names no folder with a torch wheel for Python {HERE}", file=sys.stderr)
+        return 2
+    with tempfile.TemporaryDirectory(prefix="torchmatrix-kills-") as folder:
+        kills = fake(Path(folder), options.kills)
+        if options.real and wheels is not None:
+            kills += real(Path(folder), wheels)
+    print(f"all: {summary(kills)}")
+    return int(any(kill.problems for kill in kills))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
