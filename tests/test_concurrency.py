@@ -73,7 +73,7 @@ def test_eight_builds_of_one_cell_make_one_environment(tmp_path: Path, far: Scen
     answers = all_at_once(stage, [("build", "--no-verify")] * AT_ONCE)
     assert_made_once(stage, answers)
     assert [answer["cells"][0]["resolved"] for answer in answers].count(True) == 1
-    torches = [path for path in far.files.paths("*/torch-*.whl", method="GET")]
+    torches = far.files.paths("*/torch-*.whl", method="GET")
     assert len(torches) == 1, "the wheel crossed the wire once"
     assert [path for path in stage.published() if path.endswith(".tmp")] == []
 

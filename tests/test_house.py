@@ -55,6 +55,10 @@ def modules() -> dict[str, ast.Module]:
 MODULES = modules()
 
 
+def of_probe(name: str) -> bool:
+    return name == PROBE or name.startswith(f"{PROBE}.")
+
+
 def component(name: str) -> str:
     return name.partition(".")[0]
 
@@ -128,10 +132,17 @@ def test_the_pure_part_asks_neither_machine_nor_network() -> None:
 
 
 def test_the_probe_imports_the_standard_library_and_torch_only() -> None:
-    if PROBE not in MODULES:
-        pytest.skip("there is no verify/probe.py")
     allowed = sys.stdlib_module_names | {"torch", "torchvision", "torchaudio", "numpy"}
-    assert [one for _, one in imports(MODULES[PROBE], inside=PROBE) if one.partition(".")[0] not in allowed] == []
+    own_modules = [(name, node) for name, tree in MODULES.items() if of_probe(name) for node in ast.walk(tree)]
+    found = [
+        f"{name}:{node.lineno}"
+        for name, node in own_modules
+        if (isinstance(node, ast.ImportFrom) and node.level > 1)
+        or (isinstance(node, ast.ImportFrom) and not node.level and str(node.module).partition(".")[0] not in allowed)
+        or (isinstance(node, ast.Import) and {one.name.partition(".")[0] for one in node.names} - allowed)
+    ]
+    assert len(own_modules) > 1000
+    assert found == []
 
 
 def test_the_noxfile_needs_only_the_pure_part() -> None:
@@ -219,7 +230,7 @@ def places(found: dict[str, list[tuple[int, str]]]) -> list[str]:
 
 
 def test_only_the_console_prints() -> None:
-    others = {name: uses(tree, PRINTS) for name, tree in MODULES.items() if name not in ("console", PROBE)}
+    others = {name: uses(tree, PRINTS) for name, tree in MODULES.items() if name != "console" and not of_probe(name)}
     # What cli/ writes before anything slow is imported: the version, shell completion.
     early = {
         name: [one for one in found if one[1] != "sys.stdout.write"] if component(name) == "cli" else found
@@ -229,17 +240,17 @@ def test_only_the_console_prints() -> None:
 
 
 def test_only_command_starts_processes() -> None:
-    others = {name: spawns(tree) for name, tree in MODULES.items() if name not in ("command", PROBE)}
+    others = {name: spawns(tree) for name, tree in MODULES.items() if name != "command" and not of_probe(name)}
     assert places(others) == []
 
 
 def test_only_the_command_line_reads_the_environment() -> None:
     # `python -m torchmatrix.upkeep` is a command line of its own, outside cli/.
-    allowed = (PROBE, "upkeep.__main__")
+    allowed = {"upkeep.__main__"}
     others = {
         name: uses(tree, ENVIRONMENT)
         for name, tree in MODULES.items()
-        if component(name) != "cli" and name not in allowed
+        if component(name) != "cli" and name not in allowed and not of_probe(name)
     }
     assert places(others) == []
 
@@ -247,7 +258,9 @@ def test_only_the_command_line_reads_the_environment() -> None:
 def test_only_the_command_line_ends_the_process() -> None:
     allowed = {"cli", "__main__", "upkeep"}
     others = {
-        name: uses(tree, ENDS) for name, tree in MODULES.items() if component(name) not in allowed and name != PROBE
+        name: uses(tree, ENDS)
+        for name, tree in MODULES.items()
+        if component(name) not in allowed and not of_probe(name)
     }
     assert places(others) == []
 
@@ -256,7 +269,7 @@ def test_only_the_edges_catch_everything() -> None:
     found = [
         f"{name}:{line}"
         for name, tree in MODULES.items()
-        if component(name) != "cli" and name != PROBE
+        if component(name) != "cli" and not of_probe(name)
         for line in broad_handlers(tree)
     ]
     assert found == []

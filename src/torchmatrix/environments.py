@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shlex
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,12 +15,12 @@ from torchmatrix.backends import CreateRequest
 from torchmatrix.command import Command
 from torchmatrix.console import human_bytes
 from torchmatrix.errors import HostError
-from torchmatrix.host import free_disk
+from torchmatrix.host import detect_host, free_disk
 from torchmatrix.lock.demands import project_requirements
 from torchmatrix.lock.model import Lockfile, digest_of
 from torchmatrix.store import Entry, entry_key
 from torchmatrix.target import Accelerator
-from torchmatrix.verify import Finding, Verification, command_finding, expectations, run_probe
+from torchmatrix.verify import PROBE, Finding, Verification, command_finding, expectations, run_probe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -127,7 +129,7 @@ def verify(
 ) -> Verification:
     """Run the checks in an environment, or take over what they found in it before; then the matrix's own commands."""
     spec = specification(cell, lockfile, workspace, environment.project)
-    fingerprint = digest_of(spec)
+    fingerprint = _fingerprint(spec, workspace.env)
     with workspace.store.entry(environment.key) as entry:
         found = None if again else _remembered(entry, fingerprint)
         if found is None:
@@ -141,6 +143,16 @@ def verify(
             _remember(entry, fingerprint, found)
     commands = [_run_command(text, cell, environment, workspace) for text in cell.verify_commands]
     return found.plus(*commands)
+
+
+def _fingerprint(spec: Mapping[str, object], env: Mapping[str, str]) -> str:
+    """What findings depend on beside the environment: the probe, what it expects, and what this machine lets it do."""
+    probe = hashlib.sha256()
+    for path in sorted(PROBE.rglob("*.py")):
+        probe.update(path.read_bytes())
+    compiler = next((found for name in ("g++", "clang++") if (found := shutil.which(name, path=env.get("PATH")))), None)
+    host = detect_host(env)
+    return digest_of([probe.hexdigest(), dict(spec), compiler, host.label, host.nvidia_driver, host.nvidia_nodes])
 
 
 def specification(cell: Cell, lockfile: Lockfile, workspace: Workspace, project: str | None) -> Mapping[str, object]:

@@ -81,7 +81,7 @@ EXIT_CODES: dict[int, str] = {
 }
 """What each exit code means; the README table is generated from here."""
 
-SEVERITY: tuple[int, ...] = (5, 4, 6, 3, 1)
+SEVERITY: tuple[int, ...] = (5, 4, 6, 2, 3, 1)
 """Which exit code wins when several cells fail in different ways, first match first."""
 
 

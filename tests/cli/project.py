@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
+import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tests.support.fixtures import clean_environment
@@ -25,6 +28,14 @@ targets: {{cpuonly: {{platform: linux-64, accelerator: cpu}}}}
 packages: [numpy]
 """
 
+_AT_SOURCE = """
+import sys
+import torchmatrix.sources.routes as routes
+routes.PYTORCH_BASE = sys.argv.pop(1)
+from torchmatrix.cli import main
+main()
+"""
+
 
 def stage(folder: Path, scene: Scene | None, matrix: str = SMALL, **environ: str) -> Stage:
     """A project folder with ``matrix``, everything else of its own too; ``scene`` serves both sources."""
@@ -38,6 +49,18 @@ def stage(folder: Path, scene: Scene | None, matrix: str = SMALL, **environ: str
     }
     env = clean_environment(folder) | own | (indexes(scene) if scene else {}) | environ
     return Stage(project=project, env=env)
+
+
+def at_source(at: Stage, address: str) -> Stage:
+    """The same with ``address`` for the source ``pytorch``: the only way to reach a fake one itself, not as a mirror."""
+    return replace(at, program=(sys.executable, "-c", _AT_SOURCE, address))
+
+
+def closed_port() -> int:
+    """A port of 127.0.0.1 that refuses connections."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def must(outcome: subprocess.CompletedProcess[str], code: int = 0) -> subprocess.CompletedProcess[str]:

@@ -115,6 +115,12 @@ def test_probe_has_every_check_and_no_other() -> None:
     assert {check.id for check in CHECKS if check.id in probe.WITHOUT_TORCH} == set(probe.WITHOUT_TORCH)
 
 
+def test_the_order_that_people_read() -> None:
+    order = ids(expectations(make_cell("cu118"), LOCKED, expected_local="cu118"))
+    assert order[:4] == ["import", "version", "variant", "distributions"]
+    assert order[-3:] == ["environment-digest", "device-cpu", "device-cuda"]
+
+
 def test_the_whole_probe_has_a_limit_above_the_sum_of_its_checks() -> None:
     spec: dict[str, Any] = {"checks": [{"id": "import", "limit": 10}, {"id": "svd", "limit": 5}]}
     assert time_limit(spec) == 15 + 2 * 10 + 60

@@ -7,19 +7,22 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.wheels import build_wheel
 from tests.verify.conftest import bin_folder, install_real_torch, make_venv, python_of, site_of, uv, wheel_folder
-from torchmatrix.verify import probe
+from torchmatrix.verify import PROBE
+from torchmatrix.verify.probe import environment_digest as digest
+from torchmatrix.verify.probe import installed
+from torchmatrix.verify.probe.context import Context, Skipped
+from torchmatrix.verify.probe.digest import check_environment_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-digest = probe.environment_digest
 FILES: dict[str, str | bytes] = {
     "sample/__init__.py": "def main():\n    print('hello')\n",
     "sample/data.bin": b"\0\1\2" * 1000,
@@ -192,20 +195,20 @@ def test_conda_packages_are_the_distributions_of_a_conda_environment(tmp_path: P
     }
     (tmp_path / "conda-meta" / "numpy-2.4.6-0.json").write_text(json.dumps(record))
     (tmp_path / "conda-meta" / "tzdata-2024b-0.json").write_text(json.dumps({"name": "tzdata", "version": "2024b"}))
-    assert probe.installed(str(tmp_path)) == {"numpy": ["2.4.6"], "tzdata": ["2024b"], "intruder": ["1.0"]}
+    assert installed(str(tmp_path)) == {"numpy": ["2.4.6"], "tzdata": ["2024b"], "intruder": ["1.0"]}
 
 
 def test_a_whole_python_installation_has_no_digest(tmp_path: Path) -> None:
-    context = probe.Context({"prefix": str(tmp_path)}, str(tmp_path), lambda _: None)
-    with pytest.raises(probe.Skipped, match="no environment of its own but a whole Python installation"):
-        probe.check_environment_digest(context)
+    context = Context({"prefix": str(tmp_path)}, str(tmp_path), lambda _: None)
+    with pytest.raises(Skipped, match="no environment of its own but a whole Python installation"):
+        check_environment_digest(context)
 
 
 def test_older_python_computes_the_same(need_python: Callable[[str], str], tmp_path: Path) -> None:
     python = need_python("3.8")
     build = by_uv(tmp_path / "a", wheel(tmp_path / "wheels"))
     code = "import sys; sys.path.insert(0, sys.argv[1]); import probe; print(probe.environment_digest(sys.argv[2]))"
-    folder = str(Path(probe.__file__).parent)
+    folder = str(PROBE.parent)
     done = subprocess.run([python, "-I", "-c", code, folder, str(build)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == digest(str(build))
 
@@ -215,7 +218,7 @@ def test_older_python_computes_the_same(need_python: Callable[[str], str], tmp_p
 def test_real_torch_by_pip_has_the_digest_of_uv(real_torch: Path, tmp_path: Path) -> None:
     pytest.importorskip("pip")
     other = make_venv(tmp_path / "by pip")
-    pins = [f"{name}=={versions[0]}" for name, versions in probe.installed(str(real_torch)).items()]
+    pins = [f"{name}=={versions[0]}" for name, versions in installed(str(real_torch)).items()]
     command = [sys.executable, "-m", "pip", "-q", "--python", str(python_of(other)), "install", "--no-compile"]
     subprocess.run([*command, "--no-deps", "--find-links", wheel_folder(), *pins], check=True)
     assert digest(str(other)) == digest(str(real_torch))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import py_compile
+import shutil
 import signal
 import subprocess
 import time
@@ -23,8 +23,12 @@ from tests.verify.conftest import (
     probe,
     python_of,
     run_raw,
+    site_of,
 )
-from torchmatrix.verify import PROBE
+from torchmatrix import command
+from torchmatrix.verify import PROBE, run_probe
+from torchmatrix.verify.probe import environment_digest
+from torchmatrix.verify.probe.context import Failed, error_text, largest_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -359,8 +363,8 @@ def test_every_python_that_torch_knows_can_run_it(
     version: str, need_python: Callable[[str], str], tmp_path: Path
 ) -> None:
     python = need_python(version)
-    code = "import ast, sys; ast.parse(open(sys.argv[1], encoding='utf-8').read())"
-    subprocess.run([python, "-I", "-c", code, str(PROBE)], check=True, timeout=60)
+    code = "import ast, sys; [ast.parse(open(name, encoding='utf-8').read()) for name in sys.argv[1:]]"
+    subprocess.run([python, "-I", "-c", code, *map(str, PROBE.glob("*.py"))], check=True, timeout=60)
     environment = make_venv(tmp_path / "environment", python)
     add_torch(environment, "def rand(*shape):\n    os._exit(3)\n")
     answer = probe(environment, make_spec(*BASICS, "tensor", "device-cuda"))
@@ -371,5 +375,45 @@ def test_every_python_that_torch_knows_can_run_it(
     assert (found["device-cuda"]["status"], found["device-cuda"]["actual"]) == ("failed", "not built")
 
 
-def test_it_compiles(tmp_path: Path) -> None:
-    assert py_compile.compile(str(PROBE), cfile=str(tmp_path / "probe.pyc"), doraise=True)
+@pytest.mark.parametrize("version", ["3.8", "3.11", "3.13"])
+def test_a_copy_of_the_folder_runs_anywhere(version: str, need_python: Callable[[str], str], tmp_path: Path) -> None:
+    copy = tmp_path / "a copy with another name"
+    shutil.copytree(PROBE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "json.py").write_text("raise SystemExit('a module beside the folder was imported')")
+    environment = make_venv(tmp_path / "environment", need_python(version))
+    add_torch(environment)
+    python = python_of(environment)
+    found = run_probe(python, make_spec(*BASICS), env=dict(os.environ), run=command.run, probe=copy)
+    assert [finding.status for finding in found.findings] == ["passed"] * len(BASICS)
+
+
+def test_modules_of_the_probe_are_in_nobodys_way(venv: Path) -> None:
+    add_torch(venv, "import digest, checks, context, sys\nassert digest.own and checks.own and context.own\n")
+    for name in ("digest", "checks", "context"):
+        (site_of(venv) / f"{name}.py").write_text("own = True\n")
+    finding = probe(venv, make_spec("import"))["findings"][0]
+    assert (finding["status"], finding["reason"]) == ("passed", None)
+
+
+def test_files_are_looked_at_before_torch_and_shown_in_the_order_of_the_spec(venv: Path) -> None:
+    add_torch(venv, "open(os.path.join(os.path.dirname(__file__), 'written.txt'), 'w').close()\n")
+    spec = make_spec(*BASICS)
+    answer = probe(venv, spec)
+    assert [finding["check"] for finding in answer["findings"]] == list(BASICS)
+    assert (site_of(venv) / "torch" / "written.txt").exists()
+    (site_of(venv) / "torch" / "written.txt").unlink()
+    assert answer["environment_digest"] == environment_digest(str(venv))
+
+
+@pytest.mark.parametrize(
+    ("error", "text"), [(0.0, "largest error 0"), (1.2345e-7, "largest error 1.2e-07"), (0.25, "largest error 2.5e-01")]
+)
+def test_an_error_as_people_read_it(error: float, text: str) -> None:
+    assert error_text(error) == text
+    assert largest_error([1.0, 2.0], [1.0, 2.0 + error], "it", tolerance=1.0) == pytest.approx(error)
+
+
+@pytest.mark.parametrize("actual", [[1.0], [1.0, 2.1], [1.0, float("nan")], [1.0, float("inf")]])
+def test_numbers_that_are_not_near_fail(actual: list[float]) -> None:
+    with pytest.raises(Failed, match="it is wrong"):
+        largest_error([1.0, 2.0], actual, "it")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import platform
+import re
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -99,6 +102,22 @@ STANDS_FOR = {
     "torchaudio/functional.py": "def resample(x, old, new):\n    return x[:, ::old // new]\n",
 }
 """Packages as the checks of torchvision and torchaudio use them; their wheels need their own torch."""
+ACTUAL = {
+    "import": f"torch {TORCH}",
+    "tensor": "5 x 3, all in [0, 1)",
+    "autograd": "gradients equal to the analytic ones",
+    "regression": "weight 3.0000, bias 2.0000 after 300 steps",
+    "save-load": "3 tensors equal after a round trip",
+    "dataloader": "32 items from 2 workers",
+    "numpy": "shares memory both ways",
+    "device-cpu": f"usable: {platform.machine()}",
+}
+ERRORS = {
+    "matmul": "largest error N against float64",
+    "conv2d": "largest error N against loops in float64",
+    "svd": "U S V^T is the matrix, largest error N",
+    "fft": "largest error N against the sum that defines it",
+}
 FAMILY = ("vision-nms", "vision-transforms", "audio-resample")
 
 
@@ -119,6 +138,9 @@ def test_a_sound_environment_passes_check_by_check(real_torch: Path, spec: dict[
     assert list(statuses) == [check["id"] for check in spec["checks"] if check["id"] != "compile"]
     for check, outcome in statuses.items():
         assert outcome == (Status.PASSED, None), check
+    texts = {finding.check: finding.actual or "" for finding in found.findings}
+    assert {check: text for check, text in texts.items() if check in ACTUAL} == ACTUAL
+    assert {check: re.sub(r"\d\.\de-\d\d$|\d\.\de-\d\d(?= )| 0$", "N", texts[check]) for check in ERRORS} == ERRORS
     assert compiled[0] is Status.PASSED or "compiler" in str(compiled[1]) or "Python.h" in str(compiled[1])
     assert found.passed
     assert found.digest == environment_digest(str(real_torch))
@@ -126,6 +148,53 @@ def test_a_sound_environment_passes_check_by_check(real_torch: Path, spec: dict[
     assert found.facts["torch"]["arch_flags"] == []
     assert found.facts["devices"][0]["grade"] == "usable"
     assert found.facts["peak_memory"] > 100_000_000
+
+
+def test_workers_that_are_spawned(tmp_path: Path) -> None:
+    prefix = install_real_torch(tmp_path / "environment")
+    (site_of(prefix) / "spawn.pth").write_text("import multiprocessing as m; m.set_start_method('spawn', force=True)\n")
+    finding = probe(prefix, make_spec("dataloader"))["findings"][0]
+    assert (finding["status"], finding["actual"]) == ("passed", "32 items from 2 workers"), finding["reason"]
+
+
+@pytest.mark.skipif(not shutil.which("g++") or os.name == "nt", reason="needs g++")
+def test_compile_builds_no_precompiled_header_and_leaves_nothing_outside(real_torch: Path, tmp_path: Path) -> None:
+    log, scratch = tmp_path / "log", tmp_path / "tmp"
+    scratch.mkdir()
+    env = {"CXX": shim(tmp_path, f'echo "$*" >> "{log}"'), "TMPDIR": str(scratch)}
+    finding = probe(real_torch, make_spec("compile", limit=600), env=env)["findings"][0]
+    if finding["status"] == "skipped":
+        pytest.skip(finding["reason"])
+    assert finding["status"] == "passed", finding["reason"]
+    assert "c++-header" not in log.read_text()
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.skipif(not shutil.which("g++") or os.name == "nt", reason="needs g++")
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="flags of x86_64")
+def test_compiler_that_does_not_know_the_processor_is_good_enough(real_torch: Path, tmp_path: Path) -> None:
+    env = {"CXX": shim(tmp_path, 'case "$*" in *-mavx*) echo "unknown flag" >&2; exit 1;; esac')}
+    finding = probe(real_torch, make_spec("compile", limit=600), env=env)["findings"][0]
+    if finding["status"] == "skipped":
+        pytest.skip(finding["reason"])
+    assert finding["status"] == "passed", finding["reason"]
+    assert finding["actual"].startswith("equal to eager, largest error ")
+
+
+def test_compiler_that_fails_fails_the_check(real_torch: Path, tmp_path: Path) -> None:
+    env = {"CXX": shim(tmp_path, 'case "$*" in *.cpp*) echo "no headers here" >&2; exit 1;; esac')}
+    finding = probe(real_torch, make_spec("compile", limit=600), env=env)["findings"][0]
+    if finding["status"] == "skipped":
+        pytest.skip(finding["reason"])
+    assert finding["status"] == "failed"
+
+
+def shim(folder: Path, line: str) -> str:
+    """A compiler that does something else first."""
+    path = folder / "g++"
+    path.write_text(f'#!/bin/sh\n{line}\nexec "{shutil.which("g++")}" "$@"\n')
+    path.chmod(0o755)
+    return str(path)
 
 
 def test_any_interpreter_with_torch(real_torch: Path) -> None:

@@ -62,7 +62,7 @@ class PipBackend:
             project.write_text(install_file(request.lockfile, routes), encoding="utf-8")
             hashes.write_text(hash_file(request.lockfile), encoding="utf-8")
             settings = Path(scratch, "uv.toml")
-            settings.write_text(config_file(routes.get(PYPI)), encoding="utf-8")
+            settings.write_text(config_file(placed(request.lockfile, routes)), encoding="utf-8")
             argv = [str(self.uv), "pip", "sync", "--config-file", str(settings), *self.uv_options()]
             argv += [str(project), "-c", str(hashes)]
             argv += ["--require-hashes", "--python", str(self.python(request.prefix))]
@@ -107,7 +107,7 @@ class PipBackend:
             project.write_text(install_file(request.lockfile, {source: route}, only=source), encoding="utf-8")
             hashes.write_text(hash_file(request.lockfile), encoding="utf-8")
             settings = Path(scratch, "uv.toml")
-            settings.write_text(config_file(route if source == PYPI else None), encoding="utf-8")
+            settings.write_text(config_file(placed(request.lockfile, {source: route})), encoding="utf-8")
             argv = (str(self.uv), "pip", "install", "--config-file", str(settings), "--offline", "--dry-run",
                     "--no-deps", "-r", str(project), "-c", str(hashes), "--require-hashes", "--python",
                     str(self.python(request.prefix)))  # fmt: skip
@@ -151,14 +151,22 @@ def venv_python(prefix: Path) -> Path:
 def install_file(lockfile: Lockfile, routes: Mapping[str, Route], *, only: str | None = None) -> str:
     """The project file that uv syncs: every artifact as ``name==version``, each from its own source's place."""
     artifacts = [a for a in lockfile.artifacts if only in (None, a.source)]
-    nightly = lockfile.torch.is_devrelease
     return project_file(
         (f"{artifact.name}=={artifact.version}" for artifact in artifacts),
-        {source: (route, folder_of(source, lockfile.accelerator, nightly=nightly)) for source, route in routes.items()
-         if route.places},
+        placed(lockfile, routes),
         {artifact.name: artifact.source for artifact in artifacts if artifact.source != PYPI},
         lockfile.python.rstrip("t"),
-    )  # fmt: skip
+    )
+
+
+def placed(lockfile: Lockfile, routes: Mapping[str, Route]) -> dict[str, tuple[Route, str | None]]:
+    """Every route that has a place, with the folder of the lockfile's accelerator below an index."""
+    nightly = lockfile.torch.is_devrelease
+    return {
+        source: (route, folder_of(source, lockfile.accelerator, nightly=nightly))
+        for source, route in routes.items()
+        if route.places
+    }
 
 
 def hash_file(lockfile: Lockfile) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import fnmatch
 import re
+import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 from types import MappingProxyType
@@ -124,7 +126,7 @@ class Resolver:
         sdists: tuple[str, ...] = ()
         for _ in range(_ROUNDS):
             extra = [name for name in sorted(names) if name not in {requirement_name(r) for r in requirements}]
-            routes = {source: self._route(source) for source in {PYPI, *names.values()}}
+            routes = {source: self._route(source) for source in sorted({PYPI, *names.values()})}
             outcome = self._compile([*map(str, requirements), *extra], names, routes, sdists)
             if not outcome.ok:
                 missing = self._routable(re.findall(r"[A-Za-z0-9][A-Za-z0-9._-]*", outcome.stderr), names)
@@ -164,21 +166,18 @@ class Resolver:
     ) -> Outcome:
         cell, request = self._cell, self._request
         folders = {s: folder_of(s, str(cell.target.accelerator), nightly=cell.torch.is_nightly) for s in routes}
-        text = project_file(
-            requirements,
-            {source: (route, folders[source]) for source, route in routes.items() if route.places},
-            names,
-            cell.python.release,
-        )
+        placed = {source: (route, folders[source]) for source, route in routes.items() if route.places}
+        text = project_file(requirements, placed, names, cell.python.release)
         with tempfile.TemporaryDirectory(prefix="pip-", dir=self._backend.scratch) as scratch:
             project, output = Path(scratch, "pyproject.toml"), Path(scratch, "pylock.toml")
             project.write_text(text, encoding="utf-8")
             settings = Path(scratch, "uv.toml")
-            settings.write_text(config_file(routes.get(PYPI)), encoding="utf-8")
+            settings.write_text(config_file(placed), encoding="utf-8")
             argv = [str(self._backend.uv), "pip", "compile", "--config-file", str(settings), "--quiet", str(project)]
             argv += ["--python-version", cell.python.release, "--python-platform", cell.target.uv_platform]
             argv += ["--format", "pylock.toml", "-o", str(output), "--generate-hashes", "--no-header"]
             argv += ["--only-binary", ":all:", *(f"--no-binary={name}" for name in sdists)]
+            argv += [] if sdists else _any_interpreter()
             argv += self._backend.uv_options()
             if request.demands.constraints:
                 constraints = Path(scratch, "constraints.txt")
@@ -222,7 +221,7 @@ class Resolver:
         """Ask uv for the newest version of ``name`` that has a wheel for the cell."""
         source = self._source_of(name)
         names = {name: source} if source != PYPI else {}
-        outcome = self._compile([name], names, {s: self._route(s) for s in {PYPI, *names.values()}}, ())
+        outcome = self._compile([name], names, {s: self._route(s) for s in sorted({PYPI, *names.values()})}, ())
         found = read_answer(outcome.stdout, self._cell) if outcome.ok else []
         version = next((package.version for package in found if package.name == canonicalize_name(name)), None)
         where = f"Python {self._cell.python} on {self._cell.target.platform}"
@@ -322,6 +321,15 @@ class Resolver:
                 and local != expected
             ):
                 raise IntegrityError(f"{cell}: {artifact.name} {artifact.version} is not a {expected} build")
+
+
+def _any_interpreter() -> list[str]:
+    """Spare uv the search for the cell's Python, which may cost a second a cell: for wheels any CPython will do.
+
+    Version and platform are given; only the implementation and whether it is free-threaded come from the interpreter.
+    """
+    plain = sys.implementation.name == "cpython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
+    return ["--python", sys.executable] if plain and sys.executable else []
 
 
 def end_of_day(day: dt.date) -> str:

@@ -67,9 +67,14 @@ def project_file(
     return "\n".join(lines) + "\n"
 
 
-def config_file(route: Route | None) -> str:
-    """A uv.toml that says what the default index is: uv does not take that from a project file with --no-config."""
-    return "\n".join(_index_tables(PYPI, route, None, "index")) + "\n" if route is not None else ""
+def config_file(routes: Mapping[str, tuple[Route, str | None]]) -> str:
+    """A uv.toml with every index. A project file alone does not do: beside ``--config-file`` uv takes from it which
+    packages come from which index, but neither the default index nor how long pages may be reused and upload times.
+    """
+    lines: list[str] = []
+    for source, (route, folder) in sorted(routes.items()):
+        lines += _index_tables(source, route, folder, "index")
+    return "\n".join(lines) + "\n" if lines else ""
 
 
 def index_address(route: Route, folder: str | None) -> str:

@@ -104,7 +104,7 @@ def project_requirements(project: Project, folder: Path) -> tuple[str, list[Requ
     table = data.get("project")
     if not isinstance(table, dict) or not isinstance(table.get("name"), str):
         raise UsageError(f"{label}: has no [project] table with a name", hint="see PEP 621")
-    dynamic = table.get("dynamic", [])
+    dynamic = _listed(table.get("dynamic", []), f"{label}: project.dynamic")
     blocked = "dependencies" in dynamic or ("optional-dependencies" in dynamic and project.extras)
     if blocked:
         raise UsageError(
@@ -112,14 +112,27 @@ def project_requirements(project: Project, folder: Path) -> tuple[str, list[Requ
             hint="write them in [project] dependencies, or list them in a file and name it under `requirements:`",
         )
     name = str(canonicalize_name(table["name"]))
-    texts = list(table.get("dependencies", []))
-    extras = {str(canonicalize_name(key)): value for key, value in table.get("optional-dependencies", {}).items()}
+    texts = list(_listed(table.get("dependencies", []), f"{label}: project.dependencies"))
+    extras = _lists(table.get("optional-dependencies", {}), f"{label}: project.optional-dependencies")
     for extra in project.extras:
         texts += _extra(extra, extras, name, label, seen=())
-    groups = {str(canonicalize_name(key)): value for key, value in data.get("dependency-groups", {}).items()}
+    groups = _lists(data.get("dependency-groups", {}), f"{label}: dependency-groups")
     for group in project.groups:
         texts += _group(group, groups, label, seen=())
     return name, [_parse(text, f"{label}: {text!r}") for text in dict.fromkeys(texts)]
+
+
+def _lists(table: object, where: str) -> dict[str, list[Any]]:
+    """A table of lists by normalized name."""
+    if not isinstance(table, dict):
+        raise UsageError(f"{where}: is no table of lists")
+    return {str(canonicalize_name(key)): _listed(value, f"{where}.{key}") for key, value in table.items()}
+
+
+def _listed(value: object, where: str) -> list[Any]:
+    if not isinstance(value, list):  # a string would be read letter by letter
+        raise UsageError(f"{where}: is no list", hint='write for example: ["numpy>=2"]')
+    return value
 
 
 def _extra(extra: str, extras: Mapping[str, Any], project: str, label: str, seen: tuple[str, ...]) -> list[str]:
@@ -152,7 +165,7 @@ def _group(group: str, groups: Mapping[str, Any], label: str, seen: tuple[str, .
     for item in groups[key]:
         if isinstance(item, str):
             result.append(item)
-        elif isinstance(item, dict) and set(item) == {"include-group"}:
+        elif isinstance(item, dict) and set(item) == {"include-group"} and isinstance(item["include-group"], str):
             result += _group(item["include-group"], groups, label, (*seen, key))
         else:
             raise UsageError(f"{label}: dependency group {group!r} holds {item!r}, which PEP 735 does not know")

@@ -10,7 +10,7 @@ import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from torchmatrix.errors import UsageError
 from torchmatrix.lock.model import SCHEMA_VERSION, Artifact, HashFrom, Lockfile
@@ -80,7 +80,7 @@ def parse_record(text: str, path: Path) -> Lockfile:
                 hint="upgrade torchmatrix",
             )
         return _parse(data)
-    except (ValueError, KeyError, TypeError, AttributeError, InvalidVersion) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = f"missing {error}" if isinstance(error, KeyError) else str(error)
         raise DamagedRecordError(f"{path}: not a valid record: {reason}", hint=_relock(path)) from error
 
@@ -96,13 +96,17 @@ def _parse(data: Mapping[str, Any]) -> Lockfile:
     for name, value in plain.items():
         if not isinstance(value, str) and not (name == "floor" and value is None):
             raise TypeError(f"{name} must be a string")
+    artifacts = tuple(_parse_artifact(item) for item in data["artifacts"])
+    names = sorted(artifact.name for artifact in artifacts)
+    if twice := [name for name, other in zip(names, names[1:], strict=False) if name == other]:
+        raise ValueError(f"{twice[0]} is listed twice")
     return Lockfile(
         **plain,
         torch=Version(data["torch"]),
         input_digest=str(data["input_digest"]),
         inputs=MappingProxyType(dict(data["inputs"])),
         as_of=data.get("as_of"),
-        artifacts=tuple(_parse_artifact(item) for item in data["artifacts"]),
+        artifacts=artifacts,
     )
 
 
@@ -129,8 +133,10 @@ def _parse_artifact(item: Mapping[str, Any]) -> Artifact:
     if "/" in item["file"] or "\\" in item["file"]:
         raise ValueError(f"{item['name']}: file is a path")
     size = item["size"]
-    if size is not None and not isinstance(size, int):
-        raise TypeError(f"{item['name']}: size is not a number")
+    if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 0):
+        raise TypeError(f"{item['name']}: size is not a number of bytes")
+    if not isinstance(item["path"], str | None):
+        raise TypeError(f"{item['name']}: path is not text")
     return Artifact(
         name=str(item["name"]),
         version=Version(item["version"]),

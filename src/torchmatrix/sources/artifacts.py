@@ -65,9 +65,14 @@ def sha256_of(web: Web, address: str) -> str:
 def _blocks(web: Web, address: str) -> Iterable[bytes]:
     path = local_path(address)
     if path is not None:
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK):
-                yield block
+        try:
+            with path.open("rb") as file:
+                while block := file.read(_BLOCK):
+                    yield block
+        except OSError as error:
+            raise SourceUnreachableError(
+                f"{path}: cannot be read: {error.strerror}; its sha256 cannot be computed"
+            ) from error
         return
     from urllib3.exceptions import HTTPError
 

@@ -48,8 +48,13 @@ def read_source_config(
     pip = read_pip_config(environ, prefix=prefix, home=home)
     mirrors = _read_mirrors(environ, config_file)
     cert = _first(environ, "SSL_CERT_FILE") or pip.cert
+    default_index = _first(environ, "TORCHMATRIX_DEFAULT_INDEX", "UV_DEFAULT_INDEX", "UV_INDEX_URL") or pip.index_url
+    listed = [setting for settings in mirrors.values() for setting in settings]
+    for setting in (default_index, pip.proxy, *pip.extra_index_urls, *pip.find_links, *listed):
+        if setting is not None:
+            _check_address(setting)
     return SourceConfig(
-        default_index=_first(environ, "TORCHMATRIX_DEFAULT_INDEX", "UV_DEFAULT_INDEX", "UV_INDEX_URL") or pip.index_url,
+        default_index=default_index,
         extra_indexes=pip.extra_index_urls,
         find_links=pip.find_links,
         mirrors=mirrors,
@@ -63,6 +68,19 @@ def read_source_config(
 
 def _first(environ: Mapping[str, str], *names: str) -> Setting | None:
     return next((Setting(value=environ[name], origin=name) for name in names if environ.get(name)), None)
+
+
+def _check_address(setting: Setting) -> None:
+    """`UsageError` for what cannot be read as an address at all: everything later takes it apart without asking."""
+    try:
+        _ = urlsplit(setting.value).port
+    except ValueError as error:
+        from torchmatrix.command import redact  # it brings subprocess along
+
+        raise UsageError(
+            f"{setting.origin}: {redact(setting.value)} is no address: {error}",
+            hint="write for example https://mirror.example/whl",
+        ) from error
 
 
 def _read_mirrors(environ: Mapping[str, str], config_file: Path) -> Mapping[str, tuple[Setting, ...]]:
@@ -88,11 +106,15 @@ def _config_file_mirrors(path: Path) -> dict[str, list[str]]:
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not valid TOML: {error}") from error
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
     if unknown := set(data) - {"mirrors"}:
         raise UsageError(f"{path}: unknown key {min(unknown)!r}; the file may hold [mirrors]")
     mirrors = data.get("mirrors", {})
+    if not isinstance(mirrors, dict):
+        raise UsageError(f"{path}: mirrors: write a table, NAME = ADDRESS")
     result: dict[str, list[str]] = {}
-    for name, value in mirrors.items() if isinstance(mirrors, dict) else ():
+    for name, value in mirrors.items():
         places = [value] if isinstance(value, str) else value
         if not isinstance(places, list) or not all(isinstance(place, str) for place in places):
             raise UsageError(f"{path}: mirrors.{name}: write one address or a list of addresses")

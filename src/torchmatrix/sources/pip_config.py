@@ -1,13 +1,15 @@
 """pip's own configuration, read the way pip reads it.
 
 Source of the rules: pip's documentation, "Configuration": the files are global, user, site and ``PIP_CONFIG_FILE`` in
-rising order, ``PIP_*`` variables win, ``[install]`` wins over ``[global]``, several values are separated by blanks.
+rising order, ``[install]`` in any of them wins over ``[global]``, ``PIP_*`` variables win over both, an empty value takes
+back what a lower file said, several values are separated by blanks.
 """
 
 from __future__ import annotations
 
 import configparser
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _SECTIONS = ("global", "install")
-_PATHS = ("cert", "client-cert")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,45 +43,58 @@ class PipConfig:
 
 def read_pip_config(environ: Mapping[str, str], *, prefix: Path, home: Path) -> PipConfig:
     """pip's configuration as pip in ``prefix`` would see it. A broken file is a `UsageError` that names it."""
-    settings: dict[str, Setting] = {}
+    sections: dict[str, dict[str, Setting]] = {section: {} for section in _SECTIONS}
     for path in config_files(environ, prefix=prefix, home=home):
-        settings.update(_read(path))
+        for section, said in _read(path).items():
+            sections[section].update(said)
+    settings: dict[str, Setting] = {}
+    for section in _SECTIONS:
+        settings.update({name: setting for name, setting in sections[section].items() if setting.value})
     for name, value in environ.items():
-        if name.startswith("PIP_") and value:
-            settings[name[4:].lower().replace("_", "-")] = Setting(value=value, origin=name)
+        if name.startswith("PIP_") and value.strip():
+            settings[_option(name[4:])] = Setting(value=value.strip(), origin=name)
     return PipConfig(
         index_url=settings.get("index-url"),
         extra_index_urls=_several(settings.get("extra-index-url")),
         find_links=_several(settings.get("find-links")),
-        cert=settings.get("cert"),
+        cert=_expanded(settings.get("cert"), home),
         proxy=settings.get("proxy"),
     )
 
 
-def config_files(environ: Mapping[str, str], *, prefix: Path, home: Path) -> Iterator[Path]:
-    """Configuration files in rising precedence, existing or not."""
+def config_files(
+    environ: Mapping[str, str], *, prefix: Path, home: Path, system: str = sys.platform
+) -> Iterator[Path]:
+    """Configuration files in rising precedence, existing or not; ``system`` is a value of ``sys.platform``."""
     named = environ.get("PIP_CONFIG_FILE")
     if named == os.devnull:
         return
-    if os.name == "nt":  # pragma: no cover - Windows
-        yield Path(environ.get("PROGRAMDATA", "C:/ProgramData"), "pip", "pip.ini")
-        if not (named and Path(named).exists()):
-            yield home / "pip" / "pip.ini"
-            yield Path(environ.get("APPDATA", str(home)), "pip", "pip.ini")
-        yield prefix / "pip.ini"
-    else:
-        for folder in reversed(environ.get("XDG_CONFIG_DIRS", "/etc/xdg").split(":")):
-            yield Path(folder, "pip", "pip.conf")
-        yield Path("/etc/pip.conf")
-        if not (named and Path(named).exists()):
-            yield home / ".pip" / "pip.conf"
-            yield Path(environ.get("XDG_CONFIG_HOME") or home / ".config", "pip", "pip.conf")
-        yield prefix / "pip.conf"
+    shared, own, name = _places(environ, home, system)
+    yield from (folder / name for folder in shared)
+    if not (named and Path(named).exists()):
+        yield from (folder / name for folder in own)
+    yield prefix / name
     if named:
         yield Path(named)
 
 
-def _read(path: Path) -> dict[str, Setting]:
+def _places(environ: Mapping[str, str], home: Path, system: str) -> tuple[list[Path], list[Path], str]:
+    """Folders of the global files, folders of the user's files, the files' name."""
+    if system == "win32":
+        shared = [Path(environ.get("PROGRAMDATA", "C:/ProgramData"), "pip")]
+        return shared, [home / "pip", Path(environ.get("APPDATA", str(home)), "pip")], "pip.ini"
+    if system == "darwin":
+        support = home / "Library" / "Application Support" / "pip"
+        user = support if support.is_dir() else home / ".config" / "pip"
+        return [Path("/Library/Application Support/pip")], [home / ".pip", user], "pip.conf"
+    listed = environ.get("XDG_CONFIG_DIRS", "").strip() or "/etc/xdg"
+    shared = [Path(folder, "pip") for folder in listed.split(":") if folder.strip()]
+    user = Path(environ.get("XDG_CONFIG_HOME") or home / ".config", "pip")
+    return [*shared, Path("/etc")], [home / ".pip", user], "pip.conf"
+
+
+def _read(path: Path) -> dict[str, dict[str, Setting]]:
+    """What each section says, empty values included: they take something back."""
     parser = configparser.RawConfigParser()
     try:
         with path.open(encoding="utf-8") as file:
@@ -92,13 +106,25 @@ def _read(path: Path) -> dict[str, Setting]:
             f"{path}: pip's configuration cannot be read: {str(error).splitlines()[0]}",
             hint="repair the file, or set PIP_CONFIG_FILE to another one",
         ) from error
-    settings: dict[str, Setting] = {}
-    for section in _SECTIONS:
-        if parser.has_section(section):
-            for name, value in parser.items(section):
-                if value.strip():
-                    settings[name.replace("_", "-")] = Setting(value=value.strip(), origin=str(path))
-    return settings
+    return {
+        section: {
+            _option(name): Setting(value=value.strip(), origin=str(path)) for name, value in parser.items(section)
+        }
+        for section in _SECTIONS
+        if parser.has_section(section)
+    }
+
+
+def _option(name: str) -> str:
+    """The name of an option, however it is written: ``INDEX_URL``, ``--index-url``."""
+    return name.lower().replace("_", "-").removeprefix("--")
+
+
+def _expanded(setting: Setting | None, home: Path) -> Setting | None:
+    """A path with ``~`` for the home folder, as pip takes it."""
+    if setting is None or not setting.value.startswith("~/"):
+        return setting
+    return Setting(value=str(home / setting.value[2:]), origin=setting.origin)
 
 
 def _several(setting: Setting | None) -> tuple[Setting, ...]:

@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -114,19 +115,25 @@ class Web:
         try:
             response = self.pool(address).request("HEAD", address, redirect=False, preload_content=False)
             response.release_conn()
-        except broken.ProxyError as error:
-            return Reach(address=address, trouble=Trouble.PROXY, reason=f"the proxy failed: {error}")
+        except (broken.ProxyError, broken.ProxySchemeUnknown, broken.ProxySchemeUnsupported) as error:
+            return Reach(address=address, trouble=Trouble.PROXY, reason=f"the proxy failed: {_last_words(error)}")
         except broken.NameResolutionError:
             return Reach(address=address, trouble=Trouble.DNS, reason="its name cannot be resolved (DNS)")
         except broken.NewConnectionError as error:
             return Reach(address=address, trouble=Trouble.CONNECT, reason=f"no connection: {_last_words(error)}")
         except broken.SSLError as error:
-            return Reach(address=address, trouble=Trouble.TLS, reason=f"TLS failed: {_last_words(error)}")
+            return Reach(address=address, trouble=Trouble.TLS, reason=f"TLS failed: {self._tls_words(error)}")
         except (broken.ConnectTimeoutError, broken.ReadTimeoutError):
             return Reach(address=address, trouble=Trouble.TIMEOUT, reason=f"no answer within {READ_SECONDS:.0f} s")
         except broken.HTTPError as error:
             return Reach(address=address, trouble=Trouble.CONNECT, reason=_last_words(error))
         return Reach(address=address)
+
+    def _tls_words(self, error: Exception) -> str:
+        cert = self._config.cert
+        if cert is None or Path(cert.value).exists():
+            return _last_words(error)
+        return f"the certificates {cert.value} (from {cert.origin}) do not exist"
 
 
 def proxy_for(address: str, config: SourceConfig) -> str | None:
@@ -142,8 +149,9 @@ def proxy_for(address: str, config: SourceConfig) -> str | None:
     }
     if proxy_bypass_environment(parts.hostname or "", proxies):
         return None
-    return proxies.get(parts.scheme) or proxies.get("all") or (config.proxy.value if config.proxy else None)
+    proxy = proxies.get(parts.scheme) or proxies.get("all") or (config.proxy.value if config.proxy else None)
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy
 
 
 def _last_words(error: Exception) -> str:
-    return str(error).rsplit(": ", 1)[-1].strip("() ")
+    return str(error).rsplit(": ", 1)[-1].strip("()\"' ")

@@ -121,11 +121,10 @@ class Router:
         if candidates and all(reach.trouble and reach.trouble.allows_stand_in for reach in tried):
             refusal = policy.refuses_stand_in(self._config)
             if refusal is None:
-                if source == PYPI:
-                    usable = [setting for setting in candidates if self._web.reach(setting.value).ok]
-                    if usable:
-                        return _route(source, Via.STAND_IN, usable, _reasons(tried))
-                for setting in candidates:
+                usable = [setting for setting in candidates if self._web.reach(setting.value).ok]
+                if source == PYPI and usable:
+                    return _route(source, Via.STAND_IN, usable, _reasons(tried))
+                for setting in usable:
                     if all(self._holds(setting.value, name) for name in names):
                         return _route(source, Via.STAND_IN, [setting], _reasons(tried))
                 refusal = f"pip's find-links and extra indexes do not hold {', '.join(names) or 'it'}"
@@ -136,8 +135,13 @@ class Router:
     def _holds(self, address: str, name: str) -> bool:
         folder = local_path(address)
         if folder is None:
+            from urllib3.exceptions import HTTPError
+
             url = f"{address.rstrip('/')}/{name}/"
-            return self._web.reach(address).ok and self._web.pool(url).request("HEAD", url).status == 200
+            try:
+                return self._web.pool(url).request("HEAD", url).status == 200
+            except HTTPError:
+                return False
         if (folder / name).is_dir():
             return True
         return any(wheel_name(file.name) == name for file in folder.glob("*.whl"))

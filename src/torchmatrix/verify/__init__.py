@@ -1,4 +1,4 @@
-"""Verification: checks.py says what is expected, probe.py looks inside the environment, findings.py is the outcome."""
+"""Verification: checks.py says what is expected, probe/ looks inside the environment, findings.py is the outcome."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ __all__ = [
     "run_probe",
 ]
 
-PROBE = Path(__file__).with_name("probe.py")
-"""The script to run with the environment's interpreter; it needs nothing of this package."""
+PROBE = Path(__file__).with_name("probe")
+"""The folder to run with the environment's interpreter; it needs nothing of this package, and can be copied."""
 
 
 def run_probe(
@@ -40,8 +40,8 @@ def run_probe(
 ) -> Verification:
     """Run the probe with ``python`` through ``run`` and read its findings.
 
-    ``probe`` is where the script is for that interpreter (a container has it elsewhere). Raises `CellError` when the
-    probe itself died or printed no findings; a failed check is a finding, not an error.
+    ``probe`` is where a copy of the folder `PROBE` is for that interpreter (a container has it elsewhere). Raises
+    `CellError` when the probe itself died or printed no findings; a failed check is a finding, not an error.
     """
     from torchmatrix.command import Command
 

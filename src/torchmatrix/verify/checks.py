@@ -1,4 +1,4 @@
-"""What is expected of an environment: the spec that probe.py reads. Pure; the checks themselves are in probe.py."""
+"""What is expected of an environment: the spec that probe/ reads. Pure; the checks themselves are in probe/."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torchmatrix.matrix.model import Cell
 
 SCHEMA = 1
-"""Version of the spec; probe.py refuses any other."""
+"""Version of the spec; the probe refuses any other."""
 MIN_DRIVERS: Mapping[str, str] = MappingProxyType({"11": "450.80", "12": "525.60", "13": "580"})
 """Oldest NVIDIA driver by major version of CUDA (NVIDIA's minor version compatibility), where no other is known."""
 
@@ -34,11 +34,10 @@ class Check:
 
 
 CHECKS: tuple[Check, ...] = (
-    Check(id="distributions", limit=60),
-    Check(id="environment-digest", limit=300),
     Check(id="import", limit=300),
     Check(id="version", limit=30),
     Check(id="variant", limit=30),
+    Check(id="distributions", limit=60),
     Check(id="tensor", limit=60),
     Check(id="matmul", limit=60),
     Check(id="autograd", limit=60),
@@ -54,9 +53,10 @@ CHECKS: tuple[Check, ...] = (
     Check(id="vision-nms", limit=120, package="torchvision"),
     Check(id="vision-transforms", limit=120, package="torchvision"),
     Check(id="audio-resample", limit=120, package="torchaudio"),
+    Check(id="environment-digest", limit=300),
 )
-"""In the order they run: files before torch touches anything, devices (see `device_check`) last, since a CUDA
-context does not survive the forks of the data loader."""
+"""In the order they are shown and run; but the two that look at files alone run first, before torch touches anything.
+Devices (see `device_check`) come last, since a CUDA context does not survive the forks of the data loader."""
 LOCKED_ONLY = ("distributions", "version", "variant")
 """Checks that compare with a lockfile."""
 NOT_LOCKED = "nothing is locked for this interpreter"

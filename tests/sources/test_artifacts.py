@@ -1,0 +1,222 @@
+"""Facts about files: sizes that somebody told, hashes of bytes, paths of the default index."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.sources.test_reach import closed_port, web
+from torchmatrix.errors import SourceUnreachableError
+from torchmatrix.sources import reach
+from torchmatrix.sources.artifacts import default_index_path, file_name, sha256_of, sizes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.index import FakeIndex
+
+BYTES = b"the bytes of a wheel" * 1000
+SHA256 = hashlib.sha256(BYTES).hexdigest()
+
+
+def size_of(address: str) -> int | None:
+    known: dict[str, int] = {}
+    sizes(web(), [("a" * 64, address)], known)
+    return known.get("a" * 64)
+
+
+@pytest.fixture
+def chunked() -> Iterator[str]:
+    """A server that never says how long a file is."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_HEAD(self) -> None:
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            self.do_HEAD()
+            for start in range(0, len(BYTES), 7777):
+                part = BYTES[start : start + 7777]
+                self.wfile.write(f"{len(part):x}\r\n".encode() + part + b"\r\n")
+            self.wfile.write(b"0\r\n\r\n")
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+# Sizes
+
+
+def test_a_size_is_what_a_head_says(fake_index: FakeIndex) -> None:
+    address = fake_index.put("/packages/torch-2.13.0+cpu.whl", BYTES)
+    assert "%2B" in address
+    assert size_of(address) == len(BYTES)
+    assert [request.method for request in fake_index.requests] == ["HEAD"], "no bytes are fetched for a size"
+
+
+def test_an_empty_file_has_a_size(fake_index: FakeIndex) -> None:
+    assert size_of(fake_index.put("/empty", b"")) == 0
+
+
+def test_a_redirect_is_followed_to_the_file(fake_index: FakeIndex) -> None:
+    fake_index.fail("/old.whl", redirect=fake_index.put("/new.whl", BYTES))
+    assert size_of(fake_index.address("/old.whl")) == len(BYTES)
+
+
+@pytest.mark.parametrize("status", [404, 403, 401, 500])
+def test_an_error_page_has_no_size(fake_index: FakeIndex, status: int) -> None:
+    address = fake_index.put("/torch.whl", BYTES)
+    fake_index.fail("/torch.whl", status=status)
+    assert size_of(address) is None
+
+
+def test_without_a_length_there_is_no_size(chunked: str) -> None:
+    assert size_of(f"{chunked}/torch.whl") is None
+
+
+def test_a_host_that_is_down_or_hangs_up_tells_no_size(fake_index: FakeIndex) -> None:
+    address = fake_index.put("/torch.whl", BYTES)
+    fake_index.fail("/torch.whl", reset=True)
+    assert size_of(address) is None
+    with closed_port() as port:
+        assert size_of(f"http://127.0.0.1:{port}/torch.whl") is None
+    assert size_of("https://nowhere.invalid/torch.whl") is None
+
+
+def test_a_redirect_in_a_circle_tells_no_size(fake_index: FakeIndex) -> None:
+    address = fake_index.put("/torch.whl", BYTES)
+    fake_index.fail("/torch.whl", redirect=address)
+    assert size_of(address) is None
+
+
+def test_sizes_of_files(tmp_path: Path) -> None:
+    path = tmp_path / "torch-2.13.0+cpu.whl"
+    path.write_bytes(BYTES)
+    assert size_of(str(path)) == size_of(path.as_uri()) == len(BYTES)
+    assert size_of(str(tmp_path / "gone.whl")) is None
+    assert size_of(str(tmp_path)) is None
+
+
+def test_what_is_known_is_not_asked_again(fake_index: FakeIndex) -> None:
+    known = {"a": 1}
+    addresses = {name: fake_index.put(f"/{name}.whl", name.encode() * 10) for name in ("a", "b", "bb")}
+    sizes(web(), [*addresses.items(), *addresses.items()], known)
+    assert known == {"a": 1, "b": 10, "bb": 20}
+    assert sorted(fake_index.paths()) == ["/b.whl", "/bb.whl"]
+    fake_index.forget()
+    sizes(web(), addresses.items(), known)
+    sizes(web(), [], known)
+    assert fake_index.requests == []
+
+
+def test_many_sizes_each_to_its_own(fake_index: FakeIndex) -> None:
+    wanted = [(f"{number:064x}", fake_index.put(f"/{number}.whl", b"x" * number)) for number in range(60)]
+    known: dict[str, int] = {}
+    sizes(web(), wanted, known)
+    assert known == {f"{number:064x}": number for number in range(60)}
+
+
+# Hashes
+
+
+def test_sha256_of_bytes(fake_index: FakeIndex, chunked: str, tmp_path: Path) -> None:
+    path = tmp_path / "torch-2.13.0+cpu.whl"
+    path.write_bytes(BYTES)
+    fake_index.fail("/old.whl", redirect=fake_index.put("/new.whl", BYTES))
+    for address in (path.as_uri(), str(path), fake_index.address("/old.whl"), f"{chunked}/torch.whl"):
+        assert sha256_of(web(), address) == SHA256, address
+
+
+def test_sha256_of_a_missing_file(fake_index: FakeIndex, tmp_path: Path) -> None:
+    address = fake_index.address("/gone.whl")
+    with pytest.raises(SourceUnreachableError) as caught:
+        sha256_of(web(), address)
+    assert str(caught.value) == f"{address} answered 404; its sha256 cannot be computed"
+    gone = tmp_path / "gone.whl"
+    with pytest.raises(SourceUnreachableError) as caught:
+        sha256_of(web(), str(gone))
+    assert str(caught.value) == f"{gone}: cannot be read: No such file or directory; its sha256 cannot be computed"
+
+
+def test_half_a_file_has_no_sha256(fake_index: FakeIndex) -> None:
+    address = fake_index.put("/torch.whl", BYTES)
+    fake_index.fail("/torch.whl", truncate=True)
+    with pytest.raises(SourceUnreachableError) as caught:
+        sha256_of(web(), address)
+    assert str(caught.value).startswith(f"{address}: broke off while its sha256 was computed: ")
+
+
+def test_a_stall_ends(fake_index: FakeIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reach, "READ_SECONDS", 0.3)
+    address = fake_index.put("/torch.whl", BYTES)
+    fake_index.fail("/torch.whl", stall=30)
+    with pytest.raises(SourceUnreachableError, match="broke off while its sha256 was computed"):
+        sha256_of(web(), address)
+
+
+# Paths of the default index
+
+
+FILE = "torch-2.13.0+cpu-cp311-cp311-linux_x86_64.whl"
+
+
+def test_the_path_computed_from_bytes_is_the_one_in_an_address(tmp_path: Path) -> None:
+    path = tmp_path / FILE
+    path.write_bytes(BYTES)
+    digest = hashlib.blake2b(BYTES, digest_size=32).hexdigest()
+    served = f"https://files.example/packages/{digest[:2]}/{digest[2:4]}/{digest[4:]}/{FILE}"
+    assert default_index_path(str(path)) == default_index_path(path.as_uri()) == default_index_path(served)
+    assert default_index_path(served) == f"packages/{digest[:2]}/{digest[2:4]}/{digest[4:]}/{quote(FILE)}"
+
+
+def test_the_digest_is_plain_blake2b_256(tmp_path: Path) -> None:
+    """Of no bytes it is known without computing it here: `b2sum -l 256 /dev/null`."""
+    path = tmp_path / "empty.whl"
+    path.touch()
+    rest = "51c026e543b2e8ab2eb06099daa1d1e5df47778f7787faab45cdf12fe3a8"
+    assert default_index_path(str(path)) == f"packages/0e/57/{rest}/empty.whl"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://files.example/packages/ab/cd/" + "e" * 59 + "/six-1.0.whl",
+        "https://files.example/packages/ab/cd/" + "e" * 60 + "/",
+        "https://files.example/packages/AB/CD/" + "E" * 60 + "/six-1.0.whl",
+        "https://files.example/six/six-1.0.whl",
+        "/srv/gone/six-1.0.whl",
+    ],
+)
+def test_another_form_has_no_path(address: str) -> None:
+    assert default_index_path(address) is None
+
+
+@given(st.binary(max_size=300), st.text("abc+-_.%ü ", min_size=1, max_size=12))
+def test_mirrors_below_any_prefix_give_the_same_path(content: bytes, name: str) -> None:
+    name += ".whl"
+    digest = hashlib.blake2b(content, digest_size=32).hexdigest()
+    place = f"packages/{digest[:2]}/{digest[2:4]}/{digest[4:]}"
+    plain = default_index_path(f"https://files.example/{place}/{quote(name)}")
+    mirrored = default_index_path(f"http://mirror.example:81/deep/root/{place}/{quote(name)}#sha256=0")
+    assert plain == mirrored == f"{place}/{quote(name)}"
+    assert file_name(f"https://files.example/{place}/{quote(name)}?x=1#y") == name
