@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torchmatrix.verify import Verification
     from torchmatrix.workspace import Workspace
 
-RESOLVERS = 16
+RESOLVERS = 24
 """Resolutions at once: they wait for the network more than they compute."""
 
 
