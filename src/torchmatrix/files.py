@@ -14,32 +14,46 @@ from torchmatrix.errors import HostError
 def write_atomic(path: Path, text: str) -> bool:
     """Write ``text`` to ``path`` so that every reader sees the old file or the new one; ``False`` when it was the same.
 
-    A full or read-only disk is a `HostError`, and the old file is still there.
+    A full or read-only disk is a `HostError`, and the old file is still there. What is no plain file (a device, a pipe)
+    is written to, not replaced.
     """
     data = text.encode("utf-8")
     try:
-        if path.read_bytes() == data:
+        target = path.resolve() if path.is_symlink() else path  # a link stays a link
+        if _is_special(target):
+            target.write_bytes(data)
+            return True
+        if _holds(target, data):
             return False
-    except OSError:
-        pass
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
+            Path(temporary).replace(target)
         except BaseException:
             with suppress(OSError):
                 Path(temporary).unlink()
             raise
-        _sync_folder(path.parent)
+        _sync_folder(target.parent)
     except OSError as error:
         raise cannot_write(path, error) from error
     return True
+
+
+def _is_special(path: Path) -> bool:
+    """A device or a pipe: a rename over /dev/null would replace the device, for everybody on the machine."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    try:
+        return path.read_bytes() == data
+    except OSError:
+        return False
 
 
 def sweep_temporary(folder: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from torchmatrix.command import end_all
 from torchmatrix.environments import Environment, EnvironmentOptions, create, verify
-from torchmatrix.errors import TorchmatrixError, combine_exit_codes
+from torchmatrix.errors import CellError, IntegrityError, TorchmatrixError, combine_exit_codes
 from torchmatrix.files import write_atomic
 from torchmatrix.locking import VERIFIED, LockOptions, Obtained, obtain_lockfile, publish_lockfile
 
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from torchmatrix.verify import Verification
     from torchmatrix.workspace import Workspace
 
-RESOLVERS = 24
+RESOLVERS = 8
 """Resolutions at once: they wait for the network more than they compute."""
+_CLASSES = {0: None, CellError.exit_code: CellError.kind, IntegrityError.exit_code: IntegrityError.kind}
+"""The class of a cell that no error ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +58,10 @@ class CellResult:
         """0, or the code of its failure's class."""
         if self.error is not None:
             return self.error.exit_code
-        return 0 if self.verification is None or self.verification.passed else 1
+        if self.verification is None or self.verification.passed:
+            return 0
+        wrong = any(finding.check == "variant" for finding in self.verification.failures)
+        return IntegrityError.exit_code if wrong else CellError.exit_code
 
     @property
     def changes(self) -> tuple[Change, ...]:
@@ -71,7 +76,7 @@ class CellResult:
             "id": self.cell,
             "status": "passed" if self.exit_code == 0 else "failed",
             "exit_code": self.exit_code,
-            "class": error.kind if error else ("failed" if self.exit_code else None),
+            "class": error.kind if error else _CLASSES[self.exit_code],
             "error": {"message": error.message, "hint": error.hint} if error else None,
             "lockfile_digest": lockfile.digest if lockfile else None,
             "torch": str(lockfile.torch) if lockfile else None,

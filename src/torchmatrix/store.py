@@ -201,8 +201,12 @@ class Store:
         limit = time.time() - _SCRATCH_DAYS * 86400
         for path in (self.root / "scratch").glob("*"):
             with suppress(OSError):
-                if path.stat().st_mtime < limit:
+                if path.stat().st_mtime >= limit:
+                    continue
+                if path.is_dir():
                     shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink()
 
 
 def entry_key(lockfile_digest: str, interpreter: str, project: str | None) -> str:

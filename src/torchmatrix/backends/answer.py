@@ -30,6 +30,8 @@ class Found:
     version: Version
     address: str
     sha256: str | None
+    size: int | None = None
+    """Bytes, where the index says it (a JSON page does, an HTML page does not)."""
 
 
 def preferences(lockfile: Lockfile) -> str:
@@ -66,6 +68,7 @@ def read_answer(text: str, cell: Cell) -> list[Found]:
                 version=Version(package["version"]),
                 address=_without_credentials(chosen["url"]),
                 sha256=chosen.get("hashes", {}).get("sha256"),
+                size=chosen.get("size"),
             )
         )
     return found

@@ -12,6 +12,7 @@ from torchmatrix.backends.pip_resolve import Resolver
 from torchmatrix.backends.uv import config_file, explain, folder_of, project_file
 from torchmatrix.command import Command, run
 from torchmatrix.errors import SourceUnreachableError
+from torchmatrix.sources.artifacts import Asked
 from torchmatrix.sources.config import SourceConfig
 from torchmatrix.sources.routes import PYPI, Policy, Route, Router, Via
 
@@ -38,6 +39,7 @@ class PipBackend:
     scratch: Path
     sizes: MutableMapping[str, int] = field(default_factory=dict)
     """sha256 -> bytes, shared by all cells of a run and remembered between runs."""
+    asked: Asked = field(default_factory=Asked)
     name: str = "pip"
 
     def router(self, request: ResolveRequest | CreateRequest) -> Router:

@@ -236,8 +236,10 @@ class Resolver:
     ) -> tuple[Artifact, ...]:
         web, known = self._backend.web, self._backend.sizes
         hashed = [(package, package.sha256 or sha256_of(web, package.address)) for package in found]
+        known.update({sha256: package.size for package, sha256 in hashed if package.size is not None})
         if not self._backend.config.offline:
-            sizes(web, [(sha256, package.address) for package, sha256 in hashed], known)
+            wanted = [(sha256, package.address) for package, sha256 in hashed]
+            sizes(web, wanted, known, self._backend.asked)
         previous = {a.sha256: a for a in self._request.previous.artifacts} if self._request.previous else {}
         return tuple(
             self._artifact(package, sha256, routes[names.get(package.name, PYPI)], previous.get(sha256))

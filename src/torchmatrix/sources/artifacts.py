@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
@@ -24,17 +26,46 @@ _HEADS = 16
 _DEFAULT_PATH = re.compile(r"(packages/[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{60}/[^/]+)$")
 
 
-def sizes(web: Web, wanted: Iterable[tuple[str, str]], known: MutableMapping[str, int]) -> None:
+class Asked:
+    """Which sizes are being asked for: cells that resolve at the same time have most artifacts in common."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._futures: dict[str, Future[int | None]] = {}
+
+    def claim(self, wanted: Iterable[str]) -> tuple[dict[str, Future[int | None]], dict[str, Future[int | None]]]:
+        """Those that the caller has to ask for and to answer, and those that somebody else does."""
+        mine, others = {}, {}
+        with self._lock:
+            for sha256 in wanted:
+                if sha256 in self._futures:
+                    others[sha256] = self._futures[sha256]
+                else:
+                    mine[sha256] = self._futures[sha256] = Future()
+        return mine, others
+
+
+def sizes(
+    web: Web, wanted: Iterable[tuple[str, str]], known: MutableMapping[str, int], asked: Asked | None = None
+) -> None:
     """Add to ``known`` (sha256 -> bytes) the size of each (sha256, address) that a HEAD or the file tells.
 
-    What cannot be told stays out: a size is never estimated.
+    What cannot be told stays out: a size is never estimated. ``asked`` is shared by threads that ask at the same time.
     """
     missing = {sha256: address for sha256, address in wanted if sha256 not in known}
-    if not missing:
-        return
-    with ThreadPoolExecutor(min(_HEADS, len(missing))) as pool:
-        for sha256, size in zip(missing, pool.map(lambda address: _size(web, address), missing.values()), strict=True):
-            if size is not None:
+    mine, others = (asked or Asked()).claim(missing)
+    try:
+        if mine:
+            with ThreadPoolExecutor(min(_HEADS, len(mine))) as pool:
+                found = pool.map(lambda sha256: _size(web, missing[sha256]), mine)
+                for future, size in zip(mine.values(), found, strict=True):
+                    future.set_result(size)
+    finally:
+        for future in mine.values():
+            future.cancel()  # nobody may wait for an answer that a failure took away
+    for sha256, future in {**mine, **others}.items():
+        with suppress(CancelledError):
+            if (size := future.result()) is not None:
                 known[sha256] = size
 
 

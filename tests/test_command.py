@@ -1,0 +1,367 @@
+"""Processes: exact arguments, exit codes, signals, time, and what may be shown of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import torchmatrix
+from torchmatrix import command
+from torchmatrix.command import Command, end_all, on_start, redact, run, run_through
+from torchmatrix.errors import HostError
+
+SRC = str(Path(torchmatrix.__file__).parents[1])
+posix_only = pytest.mark.skipif(os.name == "nt", reason="signals and terminals are those of POSIX")
+
+
+def python(code: str, *arguments: str, **more: Any) -> Command:
+    """A Python process with an empty environment."""
+    return Command(argv=(sys.executable, "-c", code, *arguments), **({"env": {}} | more))
+
+
+# What may be shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://me:secret@corp.example/simple", "https://***@corp.example/simple"),
+        ("https://token@corp.example/simple", "https://***@corp.example/simple"),
+        ("https://:secret@corp.example", "https://***@corp.example"),
+        ("https://me:se%40cret@corp.example:8443/x?y=1#z", "https://***@corp.example:8443/x?y=1#z"),
+        ("git+ssh://git@corp.example/x", "git+ssh://***@corp.example/x"),
+        ("a=http://u:p@one.example b=http://u:p@two.example", "a=http://***@one.example b=http://***@two.example"),
+        ("UV_INDEX_CORP_PASSWORD=secret", "UV_INDEX_CORP_PASSWORD=***"),
+        ("--env TOKEN=secret --env NAME=me", "--env TOKEN=*** --env NAME=me"),
+        ("api_key=secret apikey=secret", "api_key=*** apikey=***"),
+        ("'https://me:secret@corp.example'", "'https://***@corp.example'"),
+        ("http://proxy.example:3128", "http://proxy.example:3128"),
+        ("https://files.example/a@b/c.whl", "https://files.example/a@b/c.whl"),
+        ("someone@corp.example", "someone@corp.example"),
+        ("torch==2.13.0+cpu", "torch==2.13.0+cpu"),
+    ],
+)
+def test_credentials_are_not_shown(text: str, shown: str) -> None:
+    assert redact(text) == shown
+    assert redact(shown) == shown
+
+
+secrets = st.text("abcdefgh0123456789!$&*+,;=%~._-", min_size=6, max_size=20)
+
+
+@given(st.sampled_from(["http", "https", "socks5"]), secrets, secrets, st.sampled_from(["", "/simple", ":81/x"]))
+def test_no_password_of_an_address_survives(scheme: str, user: str, password: str, rest: str) -> None:
+    shown = redact(f"--index-url {scheme}://{user}:{password}@corp.example{rest} torch")
+    assert shown == f"--index-url {scheme}://***@corp.example{rest} torch"
+
+
+def test_a_command_is_shown_as_one_could_type_it() -> None:
+    shown = str(Command(argv=("uv", "pip", "--index-url", "https://me:secret@corp.example", "a b", "$HOME"), env={}))
+    assert shown == "uv pip --index-url https://***@corp.example 'a b' '$HOME'"
+    assert shlex.split(shown)[-2:] == ["a b", "$HOME"]
+
+
+def test_observers_see_every_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "_observers", [])
+    seen: list[Command] = []
+    on_start(seen.append)
+    one, other = python("pass"), python("raise SystemExit(3)")
+    run(one)
+    run_through(other)
+    missing = Command(argv=("/gone",), env={})
+    with pytest.raises(HostError):
+        run(missing)
+    assert seen == [one, other, missing], "also the one that could not be started"
+
+
+# Running
+
+
+@posix_only  # Windows hands over one string, which each program takes apart itself
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), max_size=4))
+def test_arguments_arrive_exactly(arguments: list[str]) -> None:
+    code = "import sys; sys.stdout.buffer.write(ascii(sys.argv[1:]).encode())"
+    env = {"PYTHONUTF8": "1", "LC_ALL": "C.UTF-8"}
+    assert run(python(code, *arguments, env=env)).stdout == ascii(arguments)
+
+
+@pytest.mark.parametrize("argument", ["a b", '"', "'", "$HOME", "`id`", "; echo x", "a\nb", "*", "\\", "", "ü", "%PATH%"])
+def test_no_shell_sees_an_argument(argument: str) -> None:
+    code = "import sys; print(ascii(sys.argv[1]), end='')"
+    env = {"PYTHONUTF8": "1", "LC_ALL": "C.UTF-8"}
+    assert run(python(code, argument, env=env)).stdout == ascii(argument)
+
+
+def test_both_streams_and_the_exit_code() -> None:
+    outcome = run(python("import sys; print('out'); print('err', file=sys.stderr); sys.exit(7)"))
+    assert (outcome.stdout, outcome.stderr, outcome.returncode) == ("out\n", "err\n", 7)
+    assert not outcome.ok
+    assert not outcome.timed_out
+    assert outcome.seconds > 0
+    assert run(python("pass")).ok
+
+
+def test_the_environment_is_the_one_given(tmp_path: Path) -> None:
+    code = "import os; print(sorted(os.environ)); print(os.environ.get('MINE')); print(os.getcwd())"
+    lines = run(python(code, env={"MINE": "x y"}, cwd=tmp_path)).stdout.splitlines()
+    assert "PYTEST_CURRENT_TEST" not in lines[0]
+    assert "'HOME'" not in lines[0]
+    assert lines[1:] == ["x y", str(tmp_path.resolve())]
+
+
+def test_stdin_is_given_or_empty() -> None:
+    echo = "import sys; sys.stdout.write(sys.stdin.read().upper())"
+    assert run(python(echo, stdin="text\n")).stdout == "TEXT\n"
+    assert run(python(echo)).stdout == ""
+
+
+def test_much_output_of_both_streams_is_no_deadlock() -> None:
+    code = "import sys\nfor _ in range(300):\n sys.stdout.write('o' * 1000)\n sys.stderr.write('e' * 1000)"
+    outcome = run(python(code, timeout=60))
+    assert (len(outcome.stdout), len(outcome.stderr)) == (300_000, 300_000)
+
+
+def test_bytes_that_are_no_text_do_not_break_it() -> None:
+    outcome = run(python(r"import sys; sys.stdout.buffer.write(b'a\xffb'); sys.stderr.buffer.write(b'\xfe')"))
+    assert (outcome.stdout, outcome.stderr) == ("a\ufffdb", "\ufffd")
+
+
+@posix_only
+def test_a_signal_is_a_negative_code() -> None:
+    assert run(python("import os; os.kill(os.getpid(), 9)")).returncode == -9
+
+
+# What cannot be run
+
+
+def test_a_missing_program() -> None:
+    for start in (run, run_through):
+        with pytest.raises(HostError) as caught:
+            start(Command(argv=("torchmatrix-no-such-program", "x"), env={"PATH": os.environ["PATH"]}))
+        assert str(caught.value) == (
+            "cannot run torchmatrix-no-such-program: No such file or directory\n"
+            "hint: check that it is installed and on PATH"
+        )
+        assert caught.value.exit_code == 6
+
+
+@posix_only
+def test_a_program_that_may_not_be_run(tmp_path: Path) -> None:
+    path = tmp_path / "tool"
+    path.write_text("#!/bin/sh\n")
+    with pytest.raises(HostError, match=f"cannot run {re.escape(str(path))}: Permission denied"):
+        run(Command(argv=(str(path),), env={}))
+
+
+def test_a_missing_folder_is_not_blamed_on_the_program(tmp_path: Path) -> None:
+    with pytest.raises(HostError) as caught:
+        run(python("pass", cwd=tmp_path / "gone"))
+    assert caught.value.message == f"cannot run {sys.executable}: the folder {tmp_path / 'gone'} does not exist"
+
+
+# Time
+
+
+def test_a_process_that_takes_too_long_is_ended() -> None:
+    code = "import time; print('begun', flush=True); time.sleep(60)"
+    started = time.monotonic()
+    outcome = run(python(code, timeout=1.5))
+    assert outcome.timed_out
+    assert not outcome.ok
+    assert outcome.stdout == "begun\n", "what it had said is kept"
+    assert time.monotonic() - started < 20
+
+
+@posix_only
+def test_a_process_that_ignores_sigterm_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "GRACE_SECONDS", 0.3)
+    code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+    outcome = run(python(code, timeout=1.5))
+    assert (outcome.stdout, outcome.returncode, outcome.timed_out) == ("deaf\n", -9, True)
+
+
+@posix_only
+def test_a_process_that_cleans_up_after_sigterm_may() -> None:
+    code = (
+        "import signal, sys, time\n"
+        "def end(*_): print('cleaned', flush=True); sys.exit(0)\n"
+        "signal.signal(signal.SIGTERM, end)\nprint('begun', flush=True)\ntime.sleep(60)"
+    )
+    outcome = run(python(code, timeout=1.5))
+    assert outcome.stdout == "begun\ncleaned\n"
+    assert not outcome.ok, "it exited with 0, and yet not in time"
+
+
+@posix_only
+def test_everything_that_runs_can_be_ended() -> None:
+    outcomes = []
+    code = "import time; print('begun', flush=True); time.sleep(60)"
+    threads = [threading.Thread(target=lambda: outcomes.append(run(python(code)))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + 20
+    while len(command._running) < 3 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    end_all()
+    for thread in threads:
+        thread.join(20)
+    assert [outcome.returncode for outcome in outcomes] == [-signal.SIGTERM] * 3
+    assert not command._running
+
+
+# A process of its own, for signals and terminals
+
+HARNESS = f"""
+import os, sys
+sys.path.insert(0, {SRC!r})
+from torchmatrix.command import Command, run, run_through
+child = Command(argv=(sys.executable, "-c", sys.argv[2]), env=dict(os.environ))
+"""
+RUN_THROUGH = HARNESS + "sys.exit(run_through(child))"
+
+
+def parent(script: str, code: str, **streams: Any) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", script, "x", code], text=True, start_new_session=True, **streams)
+
+
+@posix_only
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [("pass", 0), ("raise SystemExit(3)", 3), ("raise SystemExit(255)", 255), ("import os; os.kill(os.getpid(), 9)", 137),
+     ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", 143)],
+)  # fmt: skip
+def test_the_exit_code_is_what_a_shell_would_say(code: str, expected: int) -> None:
+    assert parent(RUN_THROUGH, code).wait(30) == expected
+
+
+def test_own_streams_are_the_childs() -> None:
+    process = parent(
+        RUN_THROUGH,
+        "import sys; print(sys.stdin.read().upper()); print('err', file=sys.stderr)",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.communicate("text", timeout=30) == ("TEXT\n", "err\n")
+
+
+@posix_only
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_are_passed_on_and_the_child_decides(number: signal.Signals) -> None:
+    code = (
+        "import signal, sys, time\n"
+        "def end(number, _): print('got', number, flush=True); sys.exit(5)\n"
+        f"signal.signal({int(number)}, end)\nprint('ready', flush=True)\ntime.sleep(30)"
+    )
+    process = parent(RUN_THROUGH, code, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(number)
+    assert process.communicate(timeout=30)[0] == f"got {int(number)}\n"
+    assert process.returncode == 5
+
+
+@posix_only
+def test_handlers_are_put_back() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    assert run_through(python("pass")) == 0
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+@posix_only
+def test_an_interrupt_ends_the_child_first(tmp_path: Path) -> None:
+    script = HARNESS + (
+        "try:\n    run(child)\nexcept KeyboardInterrupt:\n    from torchmatrix import command\n"
+        "    print('interrupted', len(command._running), flush=True)\n"
+    )
+    code = "import os, sys, time; print(os.getpid(), file=open(os.environ['PIDFILE'], 'w'), flush=True); time.sleep(60)"
+    process = parent(script, code, stdout=subprocess.PIPE, env=os.environ | {"PIDFILE": str(tmp_path / "pid")})
+    child = _wait_for_number(tmp_path / "pid")
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=30)[0] == "interrupted 0\n"
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+
+
+def _wait_for_number(path: Path) -> int:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        if path.exists() and (text := path.read_text()).endswith("\n"):
+            return int(text)
+        time.sleep(0.02)
+    pytest.fail("the child never began")
+
+
+# Progress on a terminal
+
+LIVE = HARNESS + (
+    "import json\noutcome = run(child, live_stderr=True)\n"
+    "open(sys.argv[1], 'w').write(json.dumps([outcome.stdout, outcome.stderr, outcome.returncode]))"
+)
+DRAWS = (
+    "import os, sys\nprint('data')\n"
+    "sys.stderr.write('\\x1b[32mResolving\\x1b[0m 1/2\\r\\x1b[KResolving 2/2\\n')\n"
+    "print(sys.stderr.isatty(), os.get_terminal_size(2).columns if sys.stderr.isatty() else 0, file=sys.stderr)\n"
+    "sys.exit(4)"
+)
+
+
+@pytest.fixture
+def result(tmp_path: Path) -> Path:
+    return tmp_path / "result.json"
+
+
+def answer(path: Path) -> list[Any]:
+    found: list[Any] = json.loads(path.read_text())
+    return found
+
+
+@posix_only
+def test_progress_is_drawn_on_our_terminal_and_kept(result: Path) -> None:
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 91, 0, 0))
+    argv = [sys.executable, "-c", LIVE, str(result), DRAWS]
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=slave, start_new_session=True)
+    os.close(slave)
+    drawn = b""
+    while True:
+        try:
+            chunk = os.read(master, 65536)
+        except OSError:  # the other side is closed
+            break
+        if not chunk:
+            break
+        drawn += chunk
+    os.close(master)
+    assert process.communicate(timeout=30)[0] == b"", "the child's stdout is captured, not passed on"
+    assert b"\x1b[32mResolving\x1b[0m 1/2\r\x1b[KResolving 2/2" in drawn
+    assert b"True 91" in drawn, "the child sees a terminal as wide as ours"
+    assert answer(result) == ["data\n", "Resolving 1/2\nResolving 2/2\nTrue 91\n", 4]
+
+
+@posix_only
+def test_without_a_terminal_nothing_is_drawn(result: Path) -> None:
+    argv = [sys.executable, "-c", LIVE, str(result), DRAWS]
+    done = subprocess.run(argv, capture_output=True, timeout=30, check=False)
+    assert (done.stdout, done.stderr) == (b"", b"")
+    assert answer(result)[1].endswith("False 0\n")
+    assert answer(result)[2] == 4
