@@ -14,13 +14,11 @@ from benchmarks.measure import Row, alternate, ratio_note, run
 from tests.support.stage import HERE, SCENE_HAS_IT, native_matrix, torch_folder, write_project
 from torchmatrix.catalog import load_catalog
 from torchmatrix.environments import specification
-from torchmatrix.lock.model import digest_of
 from torchmatrix.lock.record import read_record
 from torchmatrix.matrix.expand import expand
 from torchmatrix.matrix.load import load_matrix
-from torchmatrix.store import Entry, Store
+from torchmatrix.store import Store
 from torchmatrix.verify import PROBE
-from torchmatrix.verify.checks import CHECKS
 from torchmatrix.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -102,8 +100,8 @@ def rebuild(ground: Ground) -> Iterator[Row]:
         env |= {"UV_CACHE_DIR": str(ground.folder / "rebuild-cache"), "TORCHMATRIX_CACHE": str(store)}
         run([ground.torchmatrix, "lock"], env=env, cwd=project)
         cells = [cell.id for cell in workspace_of(project, store).expansion.cells]
-        run([ground.torchmatrix, "build", "--no-verify", *cells], env=env, cwd=project)
-    remember_findings(project, store)
+        run([ground.torchmatrix, "build", *cells], env=env, cwd=project, codes=(1,))
+    let_pass(store)
     for count, allowed in ((1, 0.3), (30, 1.0)):
         argv: list[str | Path] = [ground.torchmatrix, "--offline", "--json", "build", *cells[:count]]
         runs = [run(argv, env=env, cwd=project) for _ in range(9)]
@@ -116,26 +114,13 @@ def rebuild(ground: Ground) -> Iterator[Row]:
         yield Row(name=name, measured=seconds, allowed=allowed, unit="s")
 
 
-def remember_findings(project: Path, store: Path) -> None:
-    """Let the store say that every check passed: the tiny torch of the indexes cannot compute."""
-    workspace = workspace_of(project, store)
-    findings = [
-        {"check": check.id, "status": "passed", "expected": None, "actual": "measured", "reason": None, "seconds": 0.1}
-        for check in CHECKS
-    ]
-    result = {"findings": findings, "environment_digest": "sha256:" + "0" * 64, "torch": {}, "devices": []}
-    entries = {}
+def let_pass(store: Path) -> None:
+    """Turn the remembered findings of every environment into passed ones: the indexes' tiny torch cannot compute."""
     for marker in (store / "envs").glob("*/entry.json"):
-        entry = Entry(marker.parent)
-        data = entry.read()
-        assert data is not None
-        entries[data["lockfile_digest"]] = (entry, data)
-    for cell in workspace.expansion.cells:
-        lockfile = read_record(workspace.envs / cell.id / "cell.json")
-        assert lockfile is not None
-        entry, data = entries[lockfile.digest]
-        fingerprint = digest_of(specification(cell, lockfile, workspace, None))
-        entry.write({**data, "verification": {"fingerprint": fingerprint, "result": result}})
+        data = json.loads(marker.read_text(encoding="utf-8"))
+        for finding in data["verification"]["result"]["findings"]:
+            finding.update(status="passed", reason=None)
+        marker.write_text(json.dumps(data), encoding="utf-8")
 
 
 def workspace_of(project: Path, store: Path) -> Workspace:

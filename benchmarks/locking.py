@@ -83,7 +83,7 @@ class Ours:
 class Loop:
     """``for cell in …; do uv pip compile …; done``, with the PyTorch index for the family alone.
 
-    uv is told an interpreter: looking for that of the cell can take it longer than the resolution.
+    As it is typed: without ``--python``, so uv looks for the cell's interpreter each time, which torchmatrix spares it.
     """
 
     def __init__(self, ground: Ground, scene: Scene) -> None:
@@ -118,7 +118,7 @@ class Loop:
         (place / "requirements.txt").unlink(missing_ok=True)
         argv: list[str | Path] = [self._ground.uv, "pip", "compile", "--quiet", "pyproject.toml"]
         argv += ["-o", "requirements.txt", "--generate-hashes", "--only-binary", ":all:"]
-        argv += ["--python-version", python, "--python-platform", TARGETS[target][4], "--python", self._ground.python]
+        argv += ["--python-version", python, "--python-platform", TARGETS[target][4]]
         return run(argv, env={**self._env, "MACOSX_DEPLOYMENT_TARGET": "14.0"}, cwd=place).seconds
 
     def versions(self, python: str, target: str) -> dict[str, str]:

@@ -29,7 +29,7 @@ posix_only = pytest.mark.skipif(os.name == "nt", reason="signals and terminals a
 
 def python(code: str, *arguments: str, **more: Any) -> Command:
     """A Python process with an empty environment."""
-    return Command(argv=(sys.executable, "-c", code, *arguments), **({"env": {}} | more))
+    return Command(argv=(sys.executable, "-I", "-S", "-c", code, *arguments), **({"env": {}} | more))
 
 
 # What may be shown
@@ -99,7 +99,9 @@ def test_arguments_arrive_exactly(arguments: list[str]) -> None:
     assert run(python(code, *arguments, env=env)).stdout == ascii(arguments)
 
 
-@pytest.mark.parametrize("argument", ["a b", '"', "'", "$HOME", "`id`", "; echo x", "a\nb", "*", "\\", "", "ü", "%PATH%"])
+@pytest.mark.parametrize(
+    "argument", ["a b", '"', "'", "$HOME", "`id`", "; echo x", "a\nb", "*", "\\", "", "ü", "%PATH%"]
+)
 def test_no_shell_sees_an_argument(argument: str) -> None:
     code = "import sys; print(ascii(sys.argv[1]), end='')"
     env = {"PYTHONUTF8": "1", "LC_ALL": "C.UTF-8"}
@@ -179,7 +181,7 @@ def test_a_missing_folder_is_not_blamed_on_the_program(tmp_path: Path) -> None:
 def test_a_process_that_takes_too_long_is_ended() -> None:
     code = "import time; print('begun', flush=True); time.sleep(60)"
     started = time.monotonic()
-    outcome = run(python(code, timeout=1.5))
+    outcome = run(python(code, timeout=2.5))
     assert outcome.timed_out
     assert not outcome.ok
     assert outcome.stdout == "begun\n", "what it had said is kept"
@@ -189,8 +191,10 @@ def test_a_process_that_takes_too_long_is_ended() -> None:
 @posix_only
 def test_a_process_that_ignores_sigterm_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "GRACE_SECONDS", 0.3)
-    code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
-    outcome = run(python(code, timeout=1.5))
+    code = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+    )
+    outcome = run(python(code, timeout=2.5))
     assert (outcome.stdout, outcome.returncode, outcome.timed_out) == ("deaf\n", -9, True)
 
 
@@ -201,7 +205,7 @@ def test_a_process_that_cleans_up_after_sigterm_may() -> None:
         "def end(*_): print('cleaned', flush=True); sys.exit(0)\n"
         "signal.signal(signal.SIGTERM, end)\nprint('begun', flush=True)\ntime.sleep(60)"
     )
-    outcome = run(python(code, timeout=1.5))
+    outcome = run(python(code, timeout=2.5))
     assert outcome.stdout == "begun\ncleaned\n"
     assert not outcome.ok, "it exited with 0, and yet not in time"
 
@@ -241,8 +245,8 @@ def parent(script: str, code: str, **streams: Any) -> subprocess.Popen[str]:
 @posix_only
 @pytest.mark.parametrize(
     ("code", "expected"),
-    [("pass", 0), ("raise SystemExit(3)", 3), ("raise SystemExit(255)", 255), ("import os; os.kill(os.getpid(), 9)", 137),
-     ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", 143)],
+    [("pass", 0), ("raise SystemExit(3)", 3), ("raise SystemExit(255)", 255),
+     ("import os; os.kill(os.getpid(), 9)", 137), ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", 143)],
 )  # fmt: skip
 def test_the_exit_code_is_what_a_shell_would_say(code: str, expected: int) -> None:
     assert parent(RUN_THROUGH, code).wait(30) == expected

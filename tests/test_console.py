@@ -108,14 +108,19 @@ def test_quiet_has_no_status_line() -> None:
 
 def test_lines_of_several_threads_stay_whole() -> None:
     console, out, _ = piped()
-    threads = [threading.Thread(target=lambda mine=str(n) * 50: [console.data(mine) for _ in range(50)]) for n in "123"]
+
+    def speak(line: str) -> None:
+        for _ in range(50):
+            console.data(line)
+
+    threads = [threading.Thread(target=speak, args=(letter * 50,)) for letter in "123"]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     lines = out.getvalue().splitlines()
     assert len(lines) == 150
-    assert {line for line in lines} == {"1" * 50, "2" * 50, "3" * 50}
+    assert set(lines) == {"1" * 50, "2" * 50, "3" * 50}
 
 
 # Colour
@@ -157,9 +162,7 @@ def test_a_table() -> None:
     console, _, _ = piped()
     rows = [["py311-stable-cpuonly", "2.13.0", ""], ["py312", "nightly", "no driver"]]
     assert console.table(["cell", "torch", "why not"], rows) == (
-        "cell                  torch    why not\n"
-        "py311-stable-cpuonly  2.13.0\n"
-        "py312                 nightly  no driver"
+        "cell                  torch    why not\npy311-stable-cpuonly  2.13.0\npy312                 nightly  no driver"
     )
 
 
@@ -193,7 +196,7 @@ def test_columns_are_aligned_with_and_without_colour(rows: list[tuple[str, str, 
 
 def test_findings() -> None:
     console, _, _ = piped()
-    findings = [
+    findings: list[dict[str, object]] = [
         {"check": "import", "status": "passed", "actual": "2.13.0+cpu", "seconds": 1.234},
         {"check": "device", "status": "skipped", "reason": "no GPU\nsecond line", "actual": "x", "seconds": None},
         {"check": "extras", "status": "failed", "reason": "numpy is missing", "seconds": 0.001},

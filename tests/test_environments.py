@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from packaging.version import Version
-from tests.cli.project import SMALL
 
+from tests.cli.project import SMALL
 from torchmatrix import environments
-from torchmatrix.backends import CreateRequest, Resolution, ResolveRequest
 from torchmatrix.catalog import load_catalog
 from torchmatrix.command import Command, Outcome
 from torchmatrix.environments import Environment, EnvironmentOptions, create, specification, verify
@@ -22,11 +20,17 @@ from torchmatrix.lock.model import Artifact, Lockfile
 from torchmatrix.matrix.expand import expand
 from torchmatrix.matrix.load import load_matrix
 from torchmatrix.matrix.model import Cell, Project, SandboxKind
-from torchmatrix.sandboxes import Sandbox
 from torchmatrix.store import Store
-from torchmatrix.target import PythonVersion
-from torchmatrix.verify import Verification
+from torchmatrix.target import Platform
 from torchmatrix.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from torchmatrix.backends import CreateRequest, Resolution, ResolveRequest
+    from torchmatrix.sandboxes import Sandbox
+    from torchmatrix.target import PythonVersion, Target
+    from torchmatrix.verify import Verification
 
 
 @dataclass(kw_only=True)
@@ -64,6 +68,9 @@ class FakeSandbox:
     answer: Callable[[Command], tuple[int, str]] = lambda _command: (0, "")
     commands: list[Command] = field(default_factory=list)
     kind: SandboxKind = SandboxKind.NATIVE
+
+    def refusal(self, target: Target) -> str | None:
+        return None if target.platform.is_linux else f"this is no {target.platform}"
 
     def interpreter(self, python: PythonVersion) -> Path:
         return Path("/usr/bin/python3.11")
@@ -213,8 +220,9 @@ def test_what_does_not_fit_on_the_disk_is_refused_before_the_download(
     monkeypatch.setattr(environments, "free_disk", lambda _path: 999)
     with pytest.raises(HostError) as caught:
         ground.create()
+    root = ground.workspace.store.root
     assert caught.value.message == (
-        f"{ground.cell.id}: 1.0 kB of artifacts do not fit into the 999 B that are free at {ground.workspace.store.root}"
+        f"{ground.cell.id}: 1.0 kB of artifacts do not fit into the 999 B that are free at {root}"
     )
     assert "torchmatrix cache gc" in (caught.value.hint or "")
     assert ground.backend.requests == []
@@ -244,6 +252,14 @@ def test_a_sandbox_that_is_not_there(ground: Ground) -> None:
     with pytest.raises(HostError, match="the docker sandbox is not part of this release") as caught:
         ground.create(options=EnvironmentOptions(sandbox=SandboxKind.DOCKER))
     assert caught.value.hint == "build it with --sandbox native on a linux-64 machine"
+
+
+def test_a_target_that_does_not_fit(ground: Ground) -> None:
+    environments.require_sandbox(ground.cell, ground.workspace, EnvironmentOptions())
+    cell = replace(ground.cell, target=replace(ground.cell.target, platform=Platform.WIN_64))
+    with pytest.raises(HostError, match="this is no win-64") as caught:
+        environments.require_sandbox(cell, ground.workspace, EnvironmentOptions())
+    assert caught.value.hint == f"build it where it fits; its lockfile: torchmatrix lock {cell}"
 
 
 # verify
@@ -309,7 +325,7 @@ def test_commands_of_the_matrix_run_every_time_in_its_folder(ground: Ground) -> 
 def test_a_probe_that_dies_is_no_finding(ground: Ground) -> None:
     ground.sandbox.answer = lambda _command: (-11, "")
     environment = ground.create()
-    with pytest.raises(CellError, match="the probe could not be run with .* signal 11"):
+    with pytest.raises(CellError, match=r"the probe could not be run with .* signal 11"):
         checked(ground, environment)
 
 

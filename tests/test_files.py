@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from torchmatrix import files
 from torchmatrix.errors import HostError
 from torchmatrix.files import cannot_write, sweep_temporary, write_atomic
 
@@ -149,15 +149,13 @@ def test_a_file_where_a_folder_belongs(tmp_path: Path) -> None:
 def test_a_folder_that_may_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "cell.json"
     if os.geteuid() == 0:  # root may write anywhere
-        monkeypatch.setattr(files.tempfile, "mkstemp", failing(PermissionError(errno.EACCES, "Permission denied")))
+        monkeypatch.setattr(tempfile, "mkstemp", failing(PermissionError(errno.EACCES, "Permission denied")))
     else:
         tmp_path.chmod(0o500)
     with pytest.raises(HostError) as caught:
         write_atomic(path, "text")
     tmp_path.chmod(0o700)
-    assert str(caught.value) == (
-        f"{path}: cannot be written: Permission denied\nhint: check the folder's permissions"
-    )
+    assert str(caught.value) == (f"{path}: cannot be written: Permission denied\nhint: check the folder's permissions")
 
 
 def test_every_reader_sees_a_whole_file(tmp_path: Path) -> None:
@@ -222,7 +220,7 @@ def test_a_pipe_is_written_to_and_stays_one(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_device_that_refuses_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "replace", failing(AssertionError("a device would be replaced")))
-    with pytest.raises(HostError, match="^/dev/full: the disk is full"):
+    with pytest.raises(HostError, match=r"^/dev/full: the disk is full"):
         write_atomic(Path("/dev/full"), "text")
     assert Path("/dev/full").is_char_device()
 

@@ -11,15 +11,17 @@ import sys
 import time
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.fixtures import clean_environment
 
+from tests.support.fixtures import clean_environment
 from torchmatrix.catalog import load_catalog
 from torchmatrix.matrix.expand import expand
 from torchmatrix.matrix.load import load_matrix
-from torchmatrix.matrix.model import Cell
+
+if TYPE_CHECKING:
+    from torchmatrix.matrix.model import Cell
 
 pytest.importorskip("nox")
 
@@ -143,7 +145,7 @@ def test_dependencies_are_those_of_the_project() -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="the stand-in for venv is a shell script")
 def test_bootstrap_prepares_once_and_hands_over(copy: Path) -> None:
-    """With nothing but Python: a venv is made, the project is installed there, nox runs; the second time it only runs."""
+    """With nothing but Python: a venv is made, the project installed there, nox runs; the second time it only runs."""
     log = copy / "log"
     fake = copy / "fake-python"
     fake.write_text(
@@ -154,10 +156,12 @@ def test_bootstrap_prepares_once_and_hands_over(copy: Path) -> None:
     shutil.copy(ROOT / "pyproject.toml", copy)
     code = "import sys, runpy; sys.executable = sys.argv.pop(1); sys.argv[0] = sys.argv[1]; del sys.argv[0:1]; "
     code += "runpy.run_path(sys.argv[0], run_name='__main__')"
-    argv = [sys.executable, "-c", code, fake, copy / "noxfile.py", "-s", "tests"]
+    argv = [sys.executable, "-c", code, str(fake), str(copy / "noxfile.py"), "-s", "tests"]
+    said = ""
     for _ in range(2):
         outcome = subprocess.run(argv, env=clean_environment(copy), capture_output=True, text=True, check=False)
         assert outcome.returncode == 0, outcome.stderr
+        said = outcome.stderr
     lines = log.read_text().splitlines()
     assert [" ".join(line.split()[:3]) for line in lines] == [
         "-m venv --clear",
@@ -165,4 +169,4 @@ def test_bootstrap_prepares_once_and_hands_over(copy: Path) -> None:
         *["-m nox --noxfile"] * 2,
     ]
     assert lines[-1].endswith("-s tests")
-    assert "preparing" not in outcome.stderr
+    assert "preparing" not in said

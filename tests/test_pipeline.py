@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 import uv
-from tests.cli.project import CELL, HERE, PY, SMALL, answer, artifacts, must, stage
+
+from tests.cli.project import CELL, PY, SMALL, answer, artifacts, must, stage
 from tests.support.pytorch import LINUX, Scene, torch_wheel
-from tests.support.stage import SCENE_HAS_IT, Stage
+from tests.support.stage import HERE, SCENE_HAS_IT, Stage
 from tests.support.wheels import build_wheel, sha256
 from torchmatrix.verify.probe import environment_digest, installed
 
@@ -277,7 +278,8 @@ TAGS = "Wheel-Version: 1.0\\nGenerator: sample\\nRoot-Is-Purelib: true\\nTag: py
 
 def _write(folder, files):
     name = "sample-1.0-py3-none-any.whl"
-    files[INFO + "/METADATA"] = "Metadata-Version: 2.1\\nName: sample\\nVersion: 1.0\\nRequires-Dist: nowhere-to-be-found\\n"
+    head = "Metadata-Version: 2.1\\nName: sample\\nVersion: 1.0\\n"
+    files[INFO + "/METADATA"] = head + "Requires-Dist: nowhere-to-be-found\\n"
     files[INFO + "/WHEEL"] = TAGS
     files[INFO + "/RECORD"] = "".join(path + ",,\\n" for path in [*files, INFO + "/RECORD"])
     with zipfile.ZipFile(folder + "/" + name, "w") as archive:

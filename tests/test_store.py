@@ -177,8 +177,12 @@ def test_one_at_a_time(store: Store) -> None:
     order: list[str] = []
     waiting = threading.Event()
 
+    def wait() -> None:
+        order.append("waits")
+        waiting.set()
+
     def second() -> None:
-        with store.entry("k", on_wait=lambda: (order.append("waits"), waiting.set())):
+        with store.entry("k", on_wait=wait):
             order.append("second")
 
     with store.entry("k"):
@@ -240,12 +244,16 @@ def test_the_lock_of_a_killed_process_is_free(store: Store) -> None:
 def test_a_store_that_cannot_be_written(tmp_path: Path, place: str) -> None:
     (tmp_path / "cache").write_text("a file where the store belongs")
     store = Store(tmp_path / "cache")
-    with pytest.raises(HostError) as caught:
+
+    def use() -> None:
         if place == "lock":
             with store.lock("a"):
                 pass
         else:
             _ = store.scratch
+
+    with pytest.raises(HostError) as caught:
+        use()
     assert caught.value.exit_code == 6
     assert caught.value.message.startswith(f"{tmp_path / 'cache'}")
     assert "cannot be written: " in caught.value.message

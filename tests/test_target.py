@@ -53,9 +53,7 @@ def test_accelerators(text: str, kind: AcceleratorKind, version: str | None, lab
 def test_what_is_no_accelerator(text: str) -> None:
     with pytest.raises(ValueError, match="accelerator") as caught:
         Accelerator.parse(text)
-    assert str(caught.value) == (
-        f"{text!r} is no accelerator; write cpu, cuXYZ (cu118), mps, rocmX.Y (rocm6.4) or xpu"
-    )
+    assert str(caught.value) == (f"{text!r} is no accelerator; write cpu, cuXYZ (cu118), mps, rocmX.Y (rocm6.4) or xpu")
 
 
 # Python versions
@@ -123,8 +121,8 @@ def test_markers(name: str, system: str, sys_platform: str, os_name: str, machin
         f"and platform_machine == '{machine}' and python_version == '3.13' and python_full_version == '3.13.0' "
         "and implementation_name == 'cpython' and platform_python_implementation == 'CPython'"
     )
-    assert marker.evaluate(environment)  # type: ignore[arg-type]  # packaging's TypedDict
-    assert not Marker("extra == 'test'").evaluate(environment)  # type: ignore[arg-type]
+    assert marker.evaluate(environment)
+    assert not Marker("extra == 'test'").evaluate(environment)
 
 
 HERE = {

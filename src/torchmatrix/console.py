@@ -43,7 +43,8 @@ class Console:
 
     def json(self, value: object) -> None:
         """Machine-readable data to stdout, keys in the order given."""
-        self._line(json.dumps(value, indent=2, ensure_ascii=False, default=str), self.out)
+        plain = not (self.out.encoding or "utf-8").lower().startswith("utf")
+        self._line(json.dumps(value, indent=2, ensure_ascii=plain, default=str), self.out)
 
     def say(self, text: str) -> None:
         """What happened, to stderr; not with ``-q``."""

@@ -57,6 +57,13 @@ class Environment:
     remarks: tuple[str, ...] = ()
 
 
+def require_sandbox(cell: Cell, workspace: Workspace, options: EnvironmentOptions) -> None:
+    """`HostError` when the cell's environment cannot be made where it is to be made; then nothing is resolved."""
+    sandbox = workspace.sandbox(cell, options.sandbox)
+    if reason := sandbox.refusal(cell.target):
+        raise HostError(f"{cell}: {reason}", hint=f"build it where it fits; its lockfile: torchmatrix lock {cell}")
+
+
 def create(cell: Cell, lockfile: Lockfile, workspace: Workspace, options: EnvironmentOptions) -> Environment:
     """The environment of a record: found in the store, or made from the record alone."""
     sandbox, backend = workspace.sandbox(cell, options.sandbox), workspace.backend(cell)

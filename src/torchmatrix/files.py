@@ -11,11 +11,12 @@ from pathlib import Path
 from torchmatrix.errors import HostError
 
 
-def write_atomic(path: Path, text: str) -> bool:
+def write_atomic(path: Path, text: str, *, durable: bool = True) -> bool:
     """Write ``text`` to ``path`` so that every reader sees the old file or the new one; ``False`` when it was the same.
 
     A full or read-only disk is a `HostError`, and the old file is still there. What is no plain file (a device, a pipe)
-    is written to, not replaced.
+    is written to, not replaced. What may be lost with the machine's power need not be ``durable``: waiting for the disk
+    is most of what writing a small file costs.
     """
     data = text.encode("utf-8")
     try:
@@ -30,15 +31,17 @@ def write_atomic(path: Path, text: str) -> bool:
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
             Path(temporary).chmod(0o644)
             Path(temporary).replace(target)
         except BaseException:
             with suppress(OSError):
                 Path(temporary).unlink()
             raise
-        _sync_folder(target.parent)
+        if durable:
+            _sync_folder(target.parent)
     except OSError as error:
         raise cannot_write(path, error) from error
     return True

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import secrets
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -104,9 +104,7 @@ def _previous(cell: Cell, workspace: Workspace, *, frozen: bool) -> Lockfile | N
 
 
 def _read_back(lockfile: Lockfile, workspace: Workspace) -> Lockfile:
-    path = (
-        workspace.store.scratch / f"{lockfile.cell}-{hashlib.sha256(str(workspace.envs).encode()).hexdigest()[:8]}.json"
-    )
+    path = workspace.store.scratch / f"{lockfile.cell}-{secrets.token_hex(4)}.json"  # projects share the store
     text = render_record(lockfile)
     write_atomic(path, text)
     again = parse_record(path.read_text(encoding="utf-8"), path)

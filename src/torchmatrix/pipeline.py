@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from torchmatrix.command import end_all
-from torchmatrix.environments import Environment, EnvironmentOptions, create, verify
+from torchmatrix.environments import Environment, EnvironmentOptions, create, require_sandbox, verify
 from torchmatrix.errors import CellError, IntegrityError, TorchmatrixError, combine_exit_codes
 from torchmatrix.files import write_atomic
 from torchmatrix.locking import VERIFIED, LockOptions, Obtained, obtain_lockfile, publish_lockfile
@@ -104,6 +104,7 @@ def build_cell(cell: Cell, workspace: Workspace, options: BuildOptions) -> CellR
     error: TorchmatrixError | None = None
     try:
         with workspace.store.lock(_lock_name(cell, workspace), on_wait=_waiting(cell, workspace)):
+            require_sandbox(cell, workspace, options.environment)
             with clock.phase("lock"):
                 obtained = obtain_lockfile(cell, workspace, options.lock)
             remarks += obtained.remarks

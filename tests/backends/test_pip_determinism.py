@@ -8,11 +8,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
 from tests.cli.project import artifacts, at_source, must, stage
 from tests.support.index import FakeIndex
 from tests.support.pytorch import (
@@ -24,9 +25,12 @@ from tests.support.pytorch import (
     stable_cu118,
     tritons,
 )
-from tests.support.stage import Stage
-
 from torchmatrix.host import Interpreter, find_interpreters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.stage import Stage
 
 pytestmark = pytest.mark.xdist_group("pip-determinism")
 
@@ -152,7 +156,11 @@ def other_pythons() -> tuple[Interpreter, ...]:
     """Interpreters on this machine, one of each release, that can import what torchmatrix needs."""
     found: dict[str, Interpreter] = {}
     for one in find_interpreters(dict(os.environ), home=Path.home()):
-        if one.implementation != "cpython" or (one.version.major, one.version.minor) < (3, 11) or one.version.free_threaded:
+        if (
+            one.implementation != "cpython"
+            or (one.version.major, one.version.minor) < (3, 11)
+            or one.version.free_threaded
+        ):
             continue
         text = f"{one.full or one.version}"
         if one.path.resolve() != Path(sys.executable).resolve() and text not in found and _imports(one.path):
@@ -184,7 +192,12 @@ def test_other_pythons_write_the_same(world: World, reference: dict[str, bytes],
         at = stage(folder, None, MATRIX, **world.index(""))
         env = {**at.environ(), "PYTHONPATH": _python_path()}
         outcome = subprocess.run(
-            [python.path, "-m", "torchmatrix", "lock"], cwd=at.project, env=env, capture_output=True, text=True, check=False
+            [python.path, "-m", "torchmatrix", "lock"],
+            cwd=at.project,
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         must(outcome)
         assert comparable(at) == reference, str(python)

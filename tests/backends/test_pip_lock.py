@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import tomllib
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 import uv
+
 from tests.cli.project import answer, artifacts, must, record, stage
 from tests.support.pytorch import (
     CUBLAS,
@@ -24,8 +23,13 @@ from tests.support.pytorch import (
     nightly_tritons,
     pytorch_scene,
 )
-from tests.support.stage import Stage
 from tests.support.wheels import build_wheel, sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.support.stage import Stage
 
 pytestmark = pytest.mark.xdist_group("pip-lock")
 
@@ -80,7 +84,7 @@ EXPECTED = [
 
 @pytest.fixture(scope="module")
 def scene(scene_wheels: Path) -> Iterator[Scene]:
-    """The standard scene with nightlies for CUDA 13.0, torch for Intel Macs, and a hostile triton of the same version."""
+    """The standard scene with nightlies for CUDA 13.0, torch for Intel Macs, a hostile triton of the same version."""
     with pytorch_scene(scene_wheels) as scene:
         for wheel in nightlies(scene_wheels, "cu130"):
             scene.pytorch.add("/whl/nightly/cu130", wheel, hashes=False)
@@ -145,7 +149,9 @@ def test_triton_lies_beside_the_accelerator_folders(locked: Stage) -> None:
     assert (stable["nvidia-cublas-cu11"]["source"], stable["nvidia-cublas-cu11"]["version"]) == ("pypi", CUBLAS)
     nightly = artifacts(locked, "py311-nightly-cu130")["pytorch-triton"]
     assert (nightly["source"], nightly["version"]) == ("pytorch", NIGHTLY_TRITON)
-    assert nightly["path"] == f"nightly/pytorch_triton-{NIGHTLY_TRITON.replace('+', '%2B')}-cp311-cp311-{TRITON_TAG}.whl"
+    assert (
+        nightly["path"] == f"nightly/pytorch_triton-{NIGHTLY_TRITON.replace('+', '%2B')}-cp311-cp311-{TRITON_TAG}.whl"
+    )
 
 
 def test_a_hash_that_no_page_gives_is_computed_and_marked(locked: Stage) -> None:
@@ -160,7 +166,9 @@ def test_a_hash_that_no_page_gives_is_computed_and_marked(locked: Stage) -> None
 def test_sizes_are_those_of_the_files(locked: Stage, scene: Scene) -> None:
     torch = artifacts(locked, "py311-stable-cpuonly")["torch"]
     assert torch["size"] == (scene.wheels / "cpu" / torch["file"]).stat().st_size
-    assert all(one["size"] for cell in ("stable-mac", "nightly-mac") for one in artifacts(locked, f"py311-{cell}").values())
+    assert all(
+        one["size"] for cell in ("stable-mac", "nightly-mac") for one in artifacts(locked, f"py311-{cell}").values()
+    )
 
 
 def test_the_record_holds_nothing_of_this_host(locked: Stage, scene: Scene) -> None:

@@ -1,15 +1,19 @@
-"""What happens when a source cannot be read: exit 4 in time with the host and the reason, and when a stand-in may help."""
+"""A source that cannot be read: exit 4 in time with the host and the reason, and when a stand-in may help."""
 
 from __future__ import annotations
 
 import shutil
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from tests.cli.project import CELL, HERE, PY, SMALL, answer, artifacts, at_source, closed_port, must, stage
+
+from tests.cli.project import CELL, PY, SMALL, answer, artifacts, at_source, closed_port, must, stage
 from tests.support.pytorch import LINUX, Scene, stable_cpu, torch_wheel
-from tests.support.stage import SCENE_HAS_IT, Stage
+from tests.support.stage import HERE, SCENE_HAS_IT, Stage
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.skipif(not SCENE_HAS_IT, reason=f"the fake index has no torch for Python {HERE}")
 
@@ -99,7 +103,9 @@ def test_no_answer_in_time_is_no_reason_for_a_stand_in(tmp_path: Path, scene: Sc
     )
 
 
-@pytest.mark.parametrize(("status", "words"), [(503, "overloaded or broken"), (429, "overloaded"), (407, "credentials")])
+@pytest.mark.parametrize(
+    ("status", "words"), [(503, "overloaded or broken"), (429, "overloaded"), (407, "credentials")]
+)
 def test_an_answer_of_any_kind_is_no_reason_for_a_stand_in(
     tmp_path: Path, scene: Scene, wheels: Path, status: int, words: str
 ) -> None:
@@ -142,7 +148,9 @@ def test_the_other_cells_go_on(tmp_path: Path, scene: Scene, dead: str) -> None:
 def test_offline_says_what_is_missing(tmp_path: Path, scene: Scene) -> None:
     at = stage(tmp_path, scene)
     outcome = answer(at.run("--offline", "--json", "lock"), 4)["cells"][0]["error"]
-    assert outcome["message"].startswith(f"resolving {CELL}: --offline, and not everything that is needed is in the cache")
+    assert outcome["message"].startswith(
+        f"resolving {CELL}: --offline, and not everything that is needed is in the cache"
+    )
     assert "torch was not found in the cache" in outcome["message"]
     assert outcome["hint"] == "run once without --offline, or name a mirror folder in TORCHMATRIX_MIRRORS"
     assert scene.pytorch.requests == []

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import tomllib
-from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from packaging.version import Version
+
 from tests.cli.project import closed_port
 from tests.support.fixtures import clean_environment
-
 from torchmatrix.backends.pip import hash_file, install_file
 from torchmatrix.backends.pip_resolve import end_of_day
 from torchmatrix.backends.uv import config_file, default_index, explain, find_uv, folder_of, index_address, project_file
@@ -20,6 +19,9 @@ from torchmatrix.command import Command, Outcome
 from torchmatrix.errors import CellError, HostError, IntegrityError, SourceUnreachableError, TorchmatrixError
 from torchmatrix.lock.model import Artifact, Lockfile
 from torchmatrix.sources.routes import PYPI, PYTORCH, Place, Route, Via
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 BASE = "https://index.example"
 
@@ -284,9 +286,7 @@ error: Failed to install: torch-2.13.0-cp311-cp311-linux_x86_64.whl (torch==2.13
         pytest.param("", CellError, "(uv said nothing)", None, id="silence"),
     ],
 )
-def test_what_an_error_of_uv_means(
-    stderr: str, kind: type[TorchmatrixError], message: str, hint: str | None
-) -> None:
+def test_what_an_error_of_uv_means(stderr: str, kind: type[TorchmatrixError], message: str, hint: str | None) -> None:
     error = explain(outcome(stderr), "doing")
     assert type(error) is kind
     assert message in error.message

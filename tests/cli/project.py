@@ -52,7 +52,7 @@ def stage(folder: Path, scene: Scene | None, matrix: str = SMALL, **environ: str
 
 
 def at_source(at: Stage, address: str) -> Stage:
-    """The same with ``address`` for the source ``pytorch``: the only way to reach a fake one itself, not as a mirror."""
+    """The same with ``address`` for the source ``pytorch``: the way to reach a fake one itself, not as a mirror."""
     return replace(at, program=(sys.executable, "-c", _AT_SOURCE, address))
 
 

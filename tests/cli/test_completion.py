@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
 from tests.cli.project import must, stage
 from tests.cli.test_list import MATRIX
-from tests.support.stage import Stage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.stage import Stage
 
 SEPARATOR = "\013"
 

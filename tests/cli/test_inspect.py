@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.cli.project import CELL, HERE, SMALL, answer, closed_port, must, stage
-from tests.support.pytorch import Scene
-from tests.support.stage import SCENE_HAS_IT, Stage
-from tests.verify.conftest import make_venv, python_of
 
+from tests.cli.project import CELL, SMALL, answer, closed_port, must, stage
+from tests.support.stage import HERE, SCENE_HAS_IT, Stage
+from tests.verify.conftest import make_venv, python_of
 from torchmatrix import __version__
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.pytorch import Scene
 
 needs_scene = pytest.mark.skipif(
     not SCENE_HAS_IT or not sys.platform.startswith("linux"), reason=f"the scene has no native cell for Python {HERE}"
@@ -33,7 +36,7 @@ def nowhere(tmp_path: Path) -> Stage:
 def test_verify_of_any_interpreter_needs_no_matrix(nowhere: Stage, tmp_path: Path) -> None:
     venv = make_venv(tmp_path / "venv")
     found = answer(nowhere.run("--json", "verify", "--python", str(python_of(venv))), 1)
-    assert found["python"] == str(python_of(venv)), "the path as given: its target lies outside of the environment"
+    assert found["interpreter"] == str(python_of(venv)), "the path as given: its target lies outside of the environment"
     assert found["passed"] is False
     findings = {finding["check"]: finding for finding in found["findings"]}
     assert findings["import"]["reason"] == "ModuleNotFoundError: No module named 'torch'"
@@ -92,7 +95,7 @@ def test_doctor_json(tmp_path: Path) -> None:
     assert {tuple(row) for section in SECTIONS[1:] for row in found[section]} == {("name", "value")}
     assert rows(found, "accelerators")["cpu"].startswith("usable")
     assert str(tmp_path / "store") in rows(found, "host")["store"]
-    assert any(HERE == row["name"] and "(running)" in row["value"] for row in found["interpreters"])
+    assert any(row["name"] == HERE and "(running)" in row["value"] for row in found["interpreters"])
     assert rows(found, "tools")["uv"].startswith("uv 0.")
     assert rows(found, "configuration")["offline"] == "yes"
     assert rows(found, "sources") == {"all": "not asked: --offline"}

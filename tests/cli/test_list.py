@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
 from tests.cli.project import SMALL, answer, must, stage
 from tests.support.stage import Stage
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MATRIX = """\
 version: 1
@@ -30,7 +34,19 @@ def at(tmp_path: Path) -> Stage:
 def test_the_json_contract(at: Stage) -> None:
     found = answer(at.run("--json", "list", "--all"))
     assert list(found) == ["cells", "dropped"]
-    keys = "id python channel target platform accelerator backend sandbox torch buildable_here why_not".split()
+    keys = [
+        "id",
+        "python",
+        "channel",
+        "target",
+        "platform",
+        "accelerator",
+        "backend",
+        "sandbox",
+        "torch",
+        "buildable_here",
+        "why_not",
+    ]
     assert {tuple(cell) for cell in found["cells"]} == {tuple(keys)}
     assert {tuple(one) for one in found["dropped"]} == {("id", "reason", "url", "nearest")}
     cells = {cell["id"]: cell for cell in found["cells"]}
@@ -107,7 +123,7 @@ def test_select(at: Stage, select: list[str], expected: int) -> None:
     ("select", "message", "hint"),
     [
         (["py311-stable-cpu"], "no cell matches 'py311-stable-cpu'", "did you mean py311-stable-cpuonly"),
-        (["py31-stable-mps"], "no cell matches 'py31-stable-mps'", "did you mean py311-stable-mps"),
+        (["py31-stable-mps"], "no cell matches 'py31-stable-mps'", "did you mean py312-stable-mps, py311-stable-mps, "),
         (["py9*"], "no cell matches 'py9*'", "torchmatrix list shows the cells"),
         (["--target", "mp"], "no cell has target 'mp'", "did you mean mps?"),
         (["--python", "3.99"], "no cell has python '3.99'", "did you mean 3."),

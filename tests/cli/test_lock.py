@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.cli.project import CELL, HERE, SMALL, answer, artifacts, must, record, stage
+
+from tests.cli.project import CELL, SMALL, answer, artifacts, must, record, stage
 from tests.support.pytorch import OLD, Scene
-from tests.support.stage import SCENE_HAS_IT, Stage
+from tests.support.stage import HERE, SCENE_HAS_IT, Stage
 from tests.support.wheels import build_wheel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.skipif(not SCENE_HAS_IT, reason=f"the fake index has no torch for Python {HERE}")
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from packaging.requirements import Requirement
 from packaging.version import Version
@@ -11,6 +10,9 @@ from packaging.version import Version
 from torchmatrix.lock.model import Artifact, HashFrom, Lockfile
 from torchmatrix.matrix.model import Backend, Cell, Matrix, SandboxKind, Settings, TargetSpec, TorchRequest
 from torchmatrix.target import Accelerator, Platform, PythonVersion, Target
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LINUX = Target(name="cpuonly", platform=Platform.LINUX_64, accelerator=Accelerator.parse("cpu"))
 MACOS = Target(name="mps", platform=Platform.OSX_ARM64, accelerator=Accelerator.parse("mps"))

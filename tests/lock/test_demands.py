@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -25,6 +24,9 @@ from torchmatrix.lock.demands import (
 )
 from torchmatrix.matrix.model import Backend, PrivateSource, Project, TorchRequest
 from torchmatrix.target import Accelerator, Platform, PythonVersion, Target
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PYPROJECT = """\
 [project]
@@ -115,7 +117,9 @@ def test_a_cycle_of_groups_is_said(tmp_path: Path) -> None:
     assert refusal(tmp_path, groups=("a",)) == "pyproject.toml: dependency group 'A' includes itself: a -> b -> a"
 
 
-@pytest.mark.parametrize(("group", "item"), [("odd", "{'include-file': 'x'}"), ("strange", "{'include-group': 3}"), ("number", "3")])
+@pytest.mark.parametrize(
+    ("group", "item"), [("odd", "{'include-file': 'x'}"), ("strange", "{'include-group': 3}"), ("number", "3")]
+)
 def test_what_pep_735_does_not_know(tmp_path: Path, group: str, item: str) -> None:
     expected = f"pyproject.toml: dependency group {group!r} holds {item}, which PEP 735 does not know"
     assert refusal(tmp_path, groups=(group,)) == expected
@@ -151,7 +155,7 @@ def test_dynamic_extras_are_refused_only_where_an_extra_is_wanted(tmp_path: Path
     assert refusal(tmp_path, text, extras=("test",)) == DYNAMIC
 
 
-@pytest.mark.parametrize("text", ["", "[project]\n", '[project]\nname = 3\n', "project = 'x'\n"])
+@pytest.mark.parametrize("text", ["", "[project]\n", "[project]\nname = 3\n", "project = 'x'\n"])
 def test_a_project_needs_a_name(tmp_path: Path, text: str) -> None:
     assert refusal(tmp_path, text) == "pyproject.toml: has no [project] table with a name\nhint: see PEP 621"
 
@@ -347,16 +351,12 @@ def test_a_cell_that_demands_nothing(tmp_path: Path) -> None:
     assert gather(cell(), matrix(tmp_path)) == Demands(requirements=())
 
 
-CU118 = Target(
-    name="cu118", platform=Platform.LINUX_64, accelerator=Accelerator.parse("cu118"), glibc="2.31"
-)
+CU118 = Target(name="cu118", platform=Platform.LINUX_64, accelerator=Accelerator.parse("cu118"), glibc="2.31")
 CORP = {"corp": PrivateSource(name="corp", index="https://corp.example/simple", packages=("corp-*", "acme"))}
 
 
 def demands(*requirements: str, constraints: tuple[str, ...] = ()) -> Demands:
-    return Demands(
-        requirements=tuple(map(Requirement, requirements)), constraints=tuple(map(Requirement, constraints))
-    )
+    return Demands(requirements=tuple(map(Requirement, requirements)), constraints=tuple(map(Requirement, constraints)))
 
 
 def test_the_input_form() -> None:

@@ -155,9 +155,7 @@ def test_formats_are_found_by_name() -> None:
     assert format_named("requirements") is FORMATS["requirements.txt"]
     with pytest.raises(UsageError) as caught:
         format_named("poetry.lock")
-    assert str(caught.value) == (
-        "unknown lockfile format 'poetry.lock'\nhint: one of: pylock.toml, requirements.txt"
-    )
+    assert str(caught.value) == ("unknown lockfile format 'poetry.lock'\nhint: one of: pylock.toml, requirements.txt")
 
 
 def test_formats_of_a_backend() -> None:

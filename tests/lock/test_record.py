@@ -218,7 +218,11 @@ def test_damage_is_named(text: str, reason: str) -> None:
     assert error.hint == RELOCK
 
 
-@pytest.mark.parametrize("text", ["[" * 200_000, "[]", "1", "null", '"record"', changed(artifacts=[1]), changed(inputs=3)], ids=lambda text: text[:8])
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 200_000, "[]", "1", "null", '"record"', changed(artifacts=[1]), changed(inputs=3)],
+    ids=lambda text: text[:8],
+)
 def test_json_of_another_shape_is_damage(text: str) -> None:
     assert damage(text).message.startswith(f"{PATH}: not a valid record: ")
 
@@ -249,7 +253,7 @@ def test_a_record_is_read_from_its_file(tmp_path: Path) -> None:
 def test_a_folder_or_binary_data_is_damage(tmp_path: Path) -> None:
     folder = tmp_path / "cell" / "cell.json"
     folder.mkdir(parents=True)
-    with pytest.raises(DamagedRecordError, match="not a record: .*directory") as caught:
+    with pytest.raises(DamagedRecordError, match=r"not a record: .*directory") as caught:
         read_record(folder)
     assert caught.value.hint == "run: torchmatrix lock cell"
     binary = tmp_path / "cell.json"

@@ -6,15 +6,19 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from torchmatrix.command import Command
 from torchmatrix.errors import HostError
+from torchmatrix.host import detect_host
 from torchmatrix.matrix.model import SandboxKind
 from torchmatrix.sandboxes.native import NativeSandbox
-from torchmatrix.target import PythonVersion
+from torchmatrix.target import Accelerator, Platform, PythonVersion, Target
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 RUNNING = PythonVersion(sys.version_info.major, sys.version_info.minor, "free-threading" in sys.version)
 
@@ -57,6 +61,14 @@ def test_an_interpreter_is_described_with_its_patch_release(sandbox: NativeSandb
     assert sandbox.describe_interpreter(path) == described
 
 
+def test_a_target_fits_or_it_is_said_why_not(sandbox: NativeSandbox) -> None:
+    host = detect_host({})
+    for platform in Platform:
+        target = Target(name="t", platform=platform, accelerator=Accelerator.parse("cpu"))
+        expected = None if platform is host.platform else f"this host is {host.platform}, the cell is for {platform}"
+        assert sandbox.refusal(target) == expected
+
+
 def test_a_process_sees_its_own_environment_alone(sandbox: NativeSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCHMATRIX_TEST_LEAK", "1")
     outcome = sandbox.run(python("import os, sys; print(sorted(os.environ), sys.argv[1:])", "a b", "*", MARK="1"))
@@ -82,9 +94,9 @@ def test_a_signal_is_told_as_a_shell_would(sandbox: NativeSandbox) -> None:
 
 def test_a_program_that_is_not_there(sandbox: NativeSandbox, tmp_path: Path) -> None:
     command = Command(argv=(str(tmp_path / "nothing"),), env={})
-    with pytest.raises(HostError, match="cannot run .*nothing"):
+    with pytest.raises(HostError, match=r"cannot run .*nothing"):
         sandbox.run(command)
-    with pytest.raises(HostError, match="cannot run .*nothing"):
+    with pytest.raises(HostError, match=r"cannot run .*nothing"):
         sandbox.run_through(command)
 
 

@@ -6,7 +6,6 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -20,6 +19,8 @@ from torchmatrix.sources.pip_config import Setting
 from torchmatrix.sources.reach import Trouble, Web, proxy_for
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.support.index import FakeIndex
 
 TLS = Path(__file__).parent / "tls"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,10 +13,11 @@ from torchmatrix.sources import reach
 from torchmatrix.sources.config import PYTORCH_BASE, SourceConfig
 from torchmatrix.sources.pip_config import Setting
 from torchmatrix.sources.reach import Web
-from torchmatrix.sources.routes import Place, Policy, Route, Router, Via, wheel_name, what_to_set
+from torchmatrix.sources.routes import Place, Policy, Route, Router, Via, what_to_set, wheel_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 NOWHERE = "https://nowhere.invalid/whl"
 ALLOWED = Policy()
@@ -145,9 +145,13 @@ def test_the_error_names_every_host_and_why(tmp_path: Path) -> None:
     reasons = found.message.removeprefix("source corp cannot be reached: ").split("; ")
     assert reasons[0].startswith("127.0.0.1: no connection: ")
     assert reasons[1:] == [f"{gone}: {gone} does not exist", "nowhere.invalid: its name cannot be resolved (DNS)"]
-    assert found.hint == what_to_set("corp") == (
-        'set TORCHMATRIX_MIRRORS="corp=ADDRESS" to a mirror (URL or folder of wheels), HTTPS_PROXY to a proxy, '
-        "SSL_CERT_FILE to your certificates, or use --offline with a warm cache"
+    assert (
+        found.hint
+        == what_to_set("corp")
+        == (
+            'set TORCHMATRIX_MIRRORS="corp=ADDRESS" to a mirror (URL or folder of wheels), HTTPS_PROXY to a proxy, '
+            "SSL_CERT_FILE to your certificates, or use --offline with a warm cache"
+        )
     )
 
 
@@ -162,8 +166,7 @@ def test_a_stand_in_after_a_dns_failure(wheels: Path) -> None:
     assert route.pin_local
     assert route.unreached == "nowhere.invalid: its name cannot be resolved (DNS)"
     assert str(route) == (
-        f"corp from the stand-in {wheels} (PIP_FIND_LINKS), "
-        "because nowhere.invalid: its name cannot be resolved (DNS)"
+        f"corp from the stand-in {wheels} (PIP_FIND_LINKS), because nowhere.invalid: its name cannot be resolved (DNS)"
     )
 
 

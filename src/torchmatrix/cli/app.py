@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -49,6 +50,9 @@ def parser() -> argparse.ArgumentParser:
 def run(argv: Sequence[str]) -> int:
     """Parse, run, and turn every error into a message and an exit code."""
     signal.signal(signal.SIGTERM, _terminated)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # where it is not UTF-8, a symbol becomes a question mark
+            stream.reconfigure(errors="replace")
     top = parser()
     if "_ARGCOMPLETE" in os.environ:
         completion.complete(top)

@@ -58,7 +58,7 @@ def _interpreter(context: Context) -> int:
     python = Path(found).absolute()
     verification = run_probe(python, generic_expectations(), env=context.environ, run=run)
     if context.json_mode:
-        context.console.json({"python": str(python), **verification.to_json()})
+        context.console.json({"interpreter": str(python), **verification.to_json()})
     else:
         context.console.data(context.console.findings([finding.to_json() for finding in verification.findings]))
         if verification.digest:

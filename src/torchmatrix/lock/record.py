@@ -5,6 +5,7 @@ One artifact a line, so that a version-control diff is a list of changed artifac
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from types import MappingProxyType
@@ -98,7 +99,7 @@ def _parse(data: Mapping[str, Any]) -> Lockfile:
             raise TypeError(f"{name} must be a string")
     artifacts = tuple(_parse_artifact(item) for item in data["artifacts"])
     names = sorted(artifact.name for artifact in artifacts)
-    if twice := [name for name, other in zip(names, names[1:], strict=False) if name == other]:
+    if twice := [name for name, other in itertools.pairwise(names) if name == other]:
         raise ValueError(f"{twice[0]} is listed twice")
     return Lockfile(
         **plain,

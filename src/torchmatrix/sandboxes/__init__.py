@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from torchmatrix.command import Command, Outcome
     from torchmatrix.matrix.model import SandboxKind
-    from torchmatrix.target import PythonVersion
+    from torchmatrix.target import PythonVersion, Target
 
 
 class Sandbox(Protocol):
@@ -19,6 +19,9 @@ class Sandbox(Protocol):
     @property
     def kind(self) -> SandboxKind:
         """native or docker."""
+
+    def refusal(self, target: Target) -> str | None:
+        """Why no environment for ``target`` can be made there, in words; ``None`` when it can."""
 
     def interpreter(self, python: PythonVersion) -> Path:
         """A CPython of that feature release there; `HostError` with the command to get one otherwise."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torchmatrix import command
-from torchmatrix.host import find_interpreters, inspect_interpreter, pick_interpreter
+from torchmatrix.host import detect_host, find_interpreters, inspect_interpreter, pick_interpreter, why_not_native
 from torchmatrix.matrix.model import SandboxKind
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from torchmatrix.command import Command, Outcome
-    from torchmatrix.target import PythonVersion
+    from torchmatrix.target import PythonVersion, Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +27,10 @@ class NativeSandbox:
     home: Path
     memo: Path | None = None
     kind: SandboxKind = SandboxKind.NATIVE
+
+    def refusal(self, target: Target) -> str | None:
+        """This machine's platform and system libraries must fit; its interpreters are another question."""
+        return why_not_native(detect_host(self.env), target, has_interpreter=True)
 
     def interpreter(self, python: PythonVersion) -> Path:
         """The best CPython of that release on this machine; `HostError` says how to get one."""

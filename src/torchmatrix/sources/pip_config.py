@@ -1,8 +1,8 @@
 """pip's own configuration, read the way pip reads it.
 
 Source of the rules: pip's documentation, "Configuration": the files are global, user, site and ``PIP_CONFIG_FILE`` in
-rising order, ``[install]`` in any of them wins over ``[global]``, ``PIP_*`` variables win over both, an empty value takes
-back what a lower file said, several values are separated by blanks.
+rising order, ``[install]`` in any of them wins over ``[global]``, ``PIP_*`` variables win over both, an empty value
+takes back what a lower file said, several values are separated by blanks.
 """
 
 from __future__ import annotations
@@ -62,9 +62,7 @@ def read_pip_config(environ: Mapping[str, str], *, prefix: Path, home: Path) -> 
     )
 
 
-def config_files(
-    environ: Mapping[str, str], *, prefix: Path, home: Path, system: str = sys.platform
-) -> Iterator[Path]:
+def config_files(environ: Mapping[str, str], *, prefix: Path, home: Path, system: str = sys.platform) -> Iterator[Path]:
     """Configuration files in rising precedence, existing or not; ``system`` is a value of ``sys.platform``."""
     named = environ.get("PIP_CONFIG_FILE")
     if named == os.devnull:
