@@ -48,9 +48,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A finished process: wall-clock seconds, peak memory in bytes, what it printed."""
+    """A finished process: seconds on the wall and on all processors, peak memory in bytes, what it printed."""
 
     seconds: float
+    processor: float
     memory: int
     stdout: str
 
@@ -72,7 +73,8 @@ def run(
             words = err.read().decode(errors="replace")
             raise SystemExit(f"{' '.join(arguments)} ended with {process.returncode}:\n{words}")
         memory = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        return Run(seconds=seconds, memory=memory, stdout=out.read().decode())
+        processor = usage.ru_utime + usage.ru_stime
+        return Run(seconds=seconds, processor=processor, memory=memory, stdout=out.read().decode())
 
 
 def alternate(times: int, *sides: Callable[[], float]) -> list[float]:
@@ -82,6 +84,13 @@ def alternate(times: int, *sides: Callable[[], float]) -> list[float]:
         for kept, side in zip(seconds, sides, strict=True):
             kept.append(side())
     return [statistics.median(kept) for kept in seconds]
+
+
+def middle(runs: Sequence[Run]) -> tuple[float, str]:
+    """The median seconds, and in words the median of what the processors had to do: it tells a busy machine."""
+    return statistics.median(
+        one.seconds for one in runs
+    ), f"{statistics.median(one.processor for one in runs):.2f} s of CPU"
 
 
 def ratio_note(ours: float, theirs: float, what: str) -> str:

@@ -206,7 +206,7 @@ def save_result(result: CellResult, workspace: Workspace) -> Path:
     """Write a result below ``.torchmatrix/results``, and keep that folder out of version control."""
     write_atomic(workspace.results / ".gitignore", "*\n")
     path = workspace.results / "results" / f"{result.cell}.json"
-    write_atomic(path, json.dumps(result.to_json(), indent=2, ensure_ascii=False) + "\n")
+    write_atomic(path, json.dumps(result.to_json(), indent=2, ensure_ascii=False) + "\n", durable=False)
     return path
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from torchmatrix import command
@@ -27,6 +27,8 @@ class NativeSandbox:
     home: Path
     memo: Path | None = None
     kind: SandboxKind = SandboxKind.NATIVE
+    _found: dict[PythonVersion, Path] = field(default_factory=dict, repr=False, compare=False)
+    """Interpreters found in this run: looking for one opens every folder of PATH."""
 
     def refusal(self, target: Target) -> str | None:
         """This machine's platform and system libraries must fit; its interpreters are another question."""
@@ -34,7 +36,9 @@ class NativeSandbox:
 
     def interpreter(self, python: PythonVersion) -> Path:
         """The best CPython of that release on this machine; `HostError` says how to get one."""
-        return pick_interpreter(python, find_interpreters(self.env, home=self.home)).path
+        if python not in self._found:
+            self._found[python] = pick_interpreter(python, find_interpreters(self.env, home=self.home)).path
+        return self._found[python]
 
     def describe_interpreter(self, path: Path) -> str:
         """``cpython 3.11.7 /usr/bin/python3.11``."""
