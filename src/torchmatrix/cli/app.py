@@ -9,13 +9,13 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from torchmatrix import __version__
 from torchmatrix.cli import build, cache, cells, completion, doctor, export, lock, run_in, verify
 from torchmatrix.cli.context import Context
 from torchmatrix.console import Console, wants_color
-from torchmatrix.errors import EXIT_CODES, INTERRUPTED, TorchmatrixError
+from torchmatrix.errors import EXIT_CODES, INTERRUPTED, TorchmatrixError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,9 +25,17 @@ GROUPS = (cells, lock, build, verify, run_in, export, doctor, cache, completion)
 """Modules that add commands, in the order of the help."""
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser whose mistakes are errors of our own family, so that ``--json`` covers them too."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise `UsageError` instead of ending the process."""
+        raise UsageError(f"{self.prog}: {message}", hint=f"{self.prog} --help; {' '.join(self.format_usage().split())}")
+
+
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="torchmatrix",
         description="Reproducible, verified and locked PyTorch environments from one compatibility matrix.",
         epilog="exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()),
@@ -56,7 +64,11 @@ def run(argv: Sequence[str]) -> int:
     top = parser()
     if "_ARGCOMPLETE" in os.environ:
         completion.complete(top)
-    options = top.parse_args(argv)
+    try:
+        options = top.parse_args(argv)
+    except UsageError as error:
+        _report(error, Console(json_mode="--json" in argv, color=wants_color(os.environ, sys.stderr)))
+        return error.exit_code
     console = Console(
         verbosity=-1 if options.quiet else options.verbose,
         color=wants_color(os.environ, sys.stdout) and not options.json,
