@@ -121,6 +121,20 @@ def test_writing_facts_keeps_the_environment(store: Store) -> None:
         assert (entry.read() or {})["findings"] == [1]
 
 
+def test_facts_that_cannot_be_written_leave_the_old_ones(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    prefix = make(store, "k")
+
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with store.entry("k") as entry:
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(HostError, match="the disk is full"):
+            entry.write({"prefix": prefix.name, "findings": []})
+        monkeypatch.undo()
+        assert entry.read() == {"cell": "py311", "prefix": prefix.name}
+
+
 def test_a_kill_between_any_two_steps_never_looks_finished(tmp_path: Path) -> None:
     """The process is stopped dead at every system call that changes the file system, one after the other."""
     script = f"""

@@ -243,6 +243,11 @@ def test_files_are_followed_from_where_they_stand(tmp_path: Path) -> None:
     ]
 
 
+def test_a_constraint_below_a_requirements_file_stays_one(tmp_path: Path) -> None:
+    found = read(tmp_path, main="-r one.txt\n", one="six\n-c pins.txt\n", pins="six<2\n")
+    assert found == [("six", False), ("six<2", True)]
+
+
 def test_one_file_twice_is_no_cycle(tmp_path: Path) -> None:
     assert read(tmp_path, main="-r one.txt\n-r one.txt\n", one="six\n") == [("six", False), ("six", False)]
 
