@@ -10,6 +10,8 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
+from torchmatrix.command import redact
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -27,6 +29,9 @@ class Console:
     err: TextIO = field(default_factory=lambda: sys.stderr)
     verbosity: int = 0
     color: bool = False
+    """Whether text is styled at all."""
+    plain: tuple[TextIO, ...] = ()
+    """Streams among the two that get the text without its colours: the other one is a terminal, they are not."""
     json_mode: bool = False
     _transient: bool = False
     _lock: threading.RLock = field(default_factory=threading.RLock)
@@ -35,7 +40,8 @@ class Console:
         """One whole line, also when several cells speak at once."""
         with self._lock:
             self.clear()
-            print(text, file=stream, flush=True)
+            shown = redact(text) if stream is self.err else text  # messages carry addresses, addresses carry secrets
+            print(_ANSI.sub("", shown) if stream in self.plain else shown, file=stream, flush=True)
 
     def data(self, text: str) -> None:
         """Data: a table, a digest, a path. Goes to stdout."""

@@ -87,4 +87,4 @@ SEVERITY: tuple[int, ...] = (5, 4, 6, 2, 3, 1)
 
 def combine_exit_codes(codes: list[int]) -> int:
     """The exit code of a run whose cells ended with ``codes``; 0 when none failed."""
-    return next((code for code in SEVERITY if code in codes), 0)
+    return next((code for code in SEVERITY if code in codes), max(codes, default=0))

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from torchmatrix.command import end_all
+from torchmatrix.command import end_all, redact
 from torchmatrix.environments import Environment, EnvironmentOptions, create, require_sandbox, verify
 from torchmatrix.errors import CellError, IntegrityError, TorchmatrixError, combine_exit_codes
 from torchmatrix.files import write_atomic
@@ -77,7 +77,7 @@ class CellResult:
             "status": "passed" if self.exit_code == 0 else "failed",
             "exit_code": self.exit_code,
             "class": error.kind if error else _CLASSES[self.exit_code],
-            "error": {"message": error.message, "hint": error.hint} if error else None,
+            "error": {"message": redact(error.message), "hint": error.hint} if error else None,
             "lockfile_digest": lockfile.digest if lockfile else None,
             "torch": str(lockfile.torch) if lockfile else None,
             "resolved": bool(self.obtained and self.obtained.fresh),

@@ -69,9 +69,11 @@ def run(argv: Sequence[str]) -> int:
     except UsageError as error:
         _report(error, Console(json_mode="--json" in argv, color=wants_color(os.environ, sys.stderr)))
         return error.exit_code
+    plain = tuple(stream for stream in (sys.stdout, sys.stderr) if not wants_color(os.environ, stream))
     console = Console(
         verbosity=-1 if options.quiet else options.verbose,
-        color=wants_color(os.environ, sys.stdout) and not options.json,
+        color=len(plain) < 2,
+        plain=plain,
         json_mode=options.json,
     )
     context = Context(options=options, console=console, environ=os.environ)
