@@ -88,9 +88,8 @@ def alternate(times: int, *sides: Callable[[], float]) -> list[float]:
 
 def middle(runs: Sequence[Run]) -> tuple[float, str]:
     """The median seconds, and in words the median of what the processors had to do: it tells a busy machine."""
-    return statistics.median(
-        one.seconds for one in runs
-    ), f"{statistics.median(one.processor for one in runs):.2f} s of CPU"
+    busy = statistics.median(one.processor for one in runs)
+    return statistics.median(one.seconds for one in runs), f"{busy:.2f} s of CPU"
 
 
 def ratio_note(ours: float, theirs: float, what: str) -> str:

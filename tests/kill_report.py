@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.kills import Action, Ground, Kill, Moment, publishing, spread
+from tests.kills import Action, Ground, Kill, publishing, spread, when_said
 from tests.support.fixtures import clean_environment
 from tests.support.stage import HERE, indexes, native_matrix, slow_scene, torch_folder
 
@@ -29,10 +29,13 @@ OLDER = native_matrix({"cpuonly": "accelerator: cpu", "cu118": f"{CU118}, packag
 
 
 def disturb(ground: Ground, count: int) -> list[Kill]:
-    """A quarter of the kills strike while files are published, the others are spread over the whole run."""
+    """A quarter of the kills strike while files are published; of a build, another while it installs or verifies."""
     action, started = ground.action, time.monotonic()
     reference = ground.reference()
-    moments: list[Moment] = spread(count - count // 4, reference.seconds) + publishing(count // 4, 0.04)
+    aimed = count // 4
+    moments = spread(count - aimed * (2 if action.builds else 1), reference.seconds) + publishing(aimed, 0.04)
+    if action.builds:
+        moments += when_said("verifying" if action.verifies else "uv pip sync", aimed, reference.seconds / 4)
     kills = [ground.kill(reference, moment, group=bool(turn % 2)) for turn, moment in enumerate(moments)]
     print(
         f"{action.name}: undisturbed in {reference.seconds:.2f} s; {summary(kills)}; {time.monotonic() - started:.0f} s"

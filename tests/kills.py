@@ -55,6 +55,11 @@ class Action:
         """Whether environments come of it."""
         return "build" in self.arguments
 
+    @property
+    def verifies(self) -> bool:
+        """Whether environments are verified."""
+        return self.builds and "--no-verify" not in self.arguments
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
@@ -89,7 +94,7 @@ class Ground:
     def stage(self) -> Stage:
         """A fresh project and store; an older lockfile in it where the action wants one."""
         self.count += 1
-        top = self.folder / f"{self.action.name}-{self.count}"
+        top = self.folder / f"{self.action.name.replace(' ', '-')}-{self.count}"
         caches = top if self.action.cold else self.folder
         env = {**self.action.env, "TORCHMATRIX_CACHE": str(top / "store"), "UV_CACHE_DIR": str(caches / "uv-cache")}
         stage = Stage(project=top / "project", env=env)
@@ -129,7 +134,7 @@ class Ground:
         with log.open("w", encoding="utf-8") as stderr:
             process = stage.start("-v", *self.action.arguments, stdout=subprocess.DEVNULL, stderr=stderr)
             started = time.monotonic()
-            while process.poll() is None and not moment.due(_stamps(stage), stamps, time.monotonic() - started):
+            while process.poll() is None and not moment.due(stage, stamps, log, time.monotonic() - started):
                 time.sleep(0.0005)
             hit = process.poll() is None
             if hit and group:
@@ -170,22 +175,27 @@ class Ground:
 
 @dataclass(frozen=True, kw_only=True)
 class Moment:
-    """When to kill: ``seconds`` after the start, or after something new stands below ``envs/``."""
+    """When to kill: ``seconds`` after the start, after ``said`` was said, or after something new is below ``envs/``."""
 
     seconds: float
     published: bool = False
+    said: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.seconds * 1000:.1f} ms after {'the first published byte' if self.published else 'the start'}"
+        event = "the first published byte" if self.published else f"“{self.said}”" if self.said else "the start"
+        return f"{self.seconds * 1000:.1f} ms after {event}"
 
-    def due(self, stamps: _Stamps, before: _Stamps, elapsed: float) -> bool:
-        """Whether it is time; waits the last moments itself when it watches the folder."""
-        if not self.published:
+    def due(self, stage: Stage, before: _Stamps, log: Path, elapsed: float) -> bool:
+        """Whether it is time; waits the last moments itself when it watches for something."""
+        if self.published:
+            happened = _stamps(stage) != before
+        elif self.said is not None:
+            happened = self.said in log.read_text(encoding="utf-8").replace("/uv ", "uv ")
+        else:
             return elapsed >= self.seconds
-        if stamps == before:
-            return False
-        time.sleep(self.seconds)
-        return True
+        if happened:
+            time.sleep(self.seconds)
+        return happened
 
 
 def _stamps(stage: Stage) -> _Stamps:
@@ -205,6 +215,11 @@ def spread(count: int, seconds: float) -> list[Moment]:
 def publishing(count: int, seconds: float) -> list[Moment]:
     """``count`` moments from the first byte below envs/ on, over that long."""
     return [Moment(seconds=seconds * position / count, published=True) for position in range(count)]
+
+
+def when_said(words: str, count: int, seconds: float) -> list[Moment]:
+    """``count`` moments from the words on, over that long."""
+    return [Moment(seconds=seconds * position / count, said=words) for position in range(count)]
 
 
 def _must(outcome: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:

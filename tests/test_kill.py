@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.kills import Action, Ground, Kill, publishing, spread
+from tests.kills import Action, Ground, Kill, Moment, publishing, spread, when_said
 from tests.support.fixtures import clean_environment
 from tests.support.stage import HERE, SCENE_HAS_IT, indexes, native_matrix, slow_scene
 
@@ -40,13 +40,13 @@ def far(scene_wheels: Path) -> Iterator[Scene]:
         yield scene
 
 
-def disturb(action: Action, folder: Path, *, anywhere: int, at_publishing: int) -> list[Kill]:
-    """Kills spread over a run and over its publishing, by turns of the process alone and of its whole group."""
+def disturb(action: Action, folder: Path, moments: list[Moment], *, anywhere: int) -> list[Kill]:
+    """Kills at ``moments`` and spread over a run, by turns of the process alone and of its whole group."""
     ground = Ground(folder=folder, action=action)
     reference = ground.reference()
     assert reference.files
     assert reference.files != reference.before
-    moments = spread(anywhere, reference.seconds) + publishing(at_publishing, 0.03)
+    moments = spread(anywhere, reference.seconds) + moments
     return [ground.kill(reference, moment, group=bool(turn % 2)) for turn, moment in enumerate(moments)]
 
 
@@ -59,17 +59,20 @@ def assert_harmless(kills: list[Kill], *, least: int, phases: set[str]) -> None:
 
 def test_killed_lock(tmp_path: Path, far: Scene) -> None:
     action = Action(name="lock", arguments=("lock",), matrix=TWO, env=clean_environment(tmp_path) | indexes(far))
-    assert_harmless(disturb(action, tmp_path, anywhere=5, at_publishing=3), least=5, phases={"resolve", "publish"})
+    moments = when_said("uv pip compile", 2, 0.1) + publishing(3, 0.02)
+    assert_harmless(disturb(action, tmp_path, moments, anywhere=3), least=4, phases={"resolve", "publish"})
 
 
 def test_killed_lock_over_an_older_one(tmp_path: Path, far: Scene) -> None:
     env = clean_environment(tmp_path) | indexes(far)
     action = Action(name="relock", arguments=("lock",), matrix=TWO, env=env, old=OLDER)
-    assert_harmless(disturb(action, tmp_path, anywhere=3, at_publishing=3), least=3, phases={"resolve", "publish"})
+    moments = when_said("uv pip compile", 1, 0) + publishing(3, 0.02)
+    assert_harmless(disturb(action, tmp_path, moments, anywhere=2), least=3, phases={"resolve", "publish"})
 
 
 def test_killed_build(tmp_path: Path, far: Scene) -> None:
     env = clean_environment(tmp_path) | indexes(far)
     action = Action(name="build", arguments=("build", "--no-verify"), matrix=ONE, env=env)
-    kills = disturb(action, tmp_path, anywhere=8, at_publishing=2)
-    assert_harmless(kills, least=6, phases={"resolve", "install", "publish"})
+    moments = when_said("uv pip sync", 2, 0.1) + when_said("installing the project", 2, 0.02) + publishing(2, 0.01)
+    kills = disturb(action, tmp_path, moments, anywhere=4)
+    assert_harmless(kills, least=6, phases={"install", "project", "publish"})

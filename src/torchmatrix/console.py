@@ -135,6 +135,11 @@ def wants_color(environ: Mapping[str, str], stream: TextIO) -> bool:
     return stream.isatty() and environ.get("TERM") != "dumb"
 
 
+def counted(count: int, noun: str) -> str:
+    """``1 lockfile``, ``2 lockfiles``."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def human_bytes(count: int) -> str:
     """``191.8 MB``: decimal units, as indexes and disks count."""
     value = float(count)

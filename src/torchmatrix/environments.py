@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from packaging.version import Version
 
 from torchmatrix.backends import CreateRequest
-from torchmatrix.command import Command
+from torchmatrix.command import Command, Outcome
 from torchmatrix.console import human_bytes
 from torchmatrix.errors import HostError
 from torchmatrix.host import detect_host, free_disk
@@ -202,7 +202,9 @@ def _run_command(text: str, cell: Cell, environment: Environment, workspace: Wor
     program = environment.python.parent / argv[0]
     if program.exists():
         argv = (str(program), *argv[1:])
-    outcome = environment.sandbox.run(
-        Command(argv=argv, env=env, cwd=workspace.matrix.folder.resolve(), timeout=COMMAND_SECONDS)
-    )
+    command = Command(argv=argv, env=env, cwd=workspace.matrix.folder.resolve(), timeout=COMMAND_SECONDS)
+    try:
+        outcome = environment.sandbox.run(command)
+    except HostError as error:  # no such program: the command failed, and the others still have their say
+        outcome = Outcome(command=command, returncode=127, stdout="", stderr=error.message)
     return command_finding(text, outcome)

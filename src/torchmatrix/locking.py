@@ -68,6 +68,7 @@ def obtain_lockfile(cell: Cell, workspace: Workspace, options: LockOptions) -> O
     previous = _previous(cell, workspace, frozen=options.policy is LockPolicy.FROZEN)
     reasons = stale_reasons(cell, workspace, demands, previous)
     if options.policy is LockPolicy.FROZEN:
+        reasons = check_lockfile(cell, workspace)
         if reasons or previous is None:
             raise StaleLockfileError(
                 f"{cell}: the lockfile is out of date: {'; '.join(reasons)}", hint=f"run: torchmatrix lock {cell}"

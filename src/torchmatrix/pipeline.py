@@ -13,7 +13,14 @@ from torchmatrix.command import end_all, redact
 from torchmatrix.environments import Environment, EnvironmentOptions, create, require_sandbox, verify
 from torchmatrix.errors import CellError, IntegrityError, TorchmatrixError, combine_exit_codes
 from torchmatrix.files import write_atomic
-from torchmatrix.locking import VERIFIED, LockOptions, Obtained, obtain_lockfile, publish_lockfile
+from torchmatrix.locking import (
+    VERIFIED,
+    LockOptions,
+    Obtained,
+    obtain_lockfile,
+    publish_lockfile,
+    read_verified,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -136,6 +143,9 @@ def _publish(
 ) -> tuple[str, ...]:
     """``envs/<cell>/`` says verified only when the environment passed; a failed one leaves the old state there."""
     if verification is not None and not verification.passed:
+        verified = read_verified(workspace.envs / cell.id)
+        if verified is not None and verified.get("lockfile_digest") == obtained.lockfile.digest:
+            (workspace.envs / cell.id / VERIFIED).unlink(missing_ok=True)  # it says so only while the checks pass
         if obtained.fresh:
             kept = workspace.results / "unpublished" / f"{cell.id}.json"
             from torchmatrix.lock.record import render_record

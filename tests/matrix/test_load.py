@@ -424,7 +424,7 @@ def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         load_matrix(path)
     assert caught.value.message == f"there is no matrix file {path}"
-    assert caught.value.hint == "name one with --matrix FILE, or create one with `torchmatrix init`"
+    assert caught.value.hint == "name one with --matrix FILE, or create one: docs/matrix.md has one to start from"
     assert not isinstance(caught.value, MatrixError)
 
 

@@ -60,21 +60,34 @@ class PipBackend:
             raise explain(outcome, f"making the virtual environment of {request.lockfile.cell}")
         routes, remarks, offline = self._routes(request)
         with tempfile.TemporaryDirectory(prefix="pip-", dir=self.scratch) as scratch:
-            project, hashes = Path(scratch, "pyproject.toml"), Path(scratch, "hashes.txt")
-            project.write_text(install_file(request.lockfile, routes), encoding="utf-8")
-            hashes.write_text(hash_file(request.lockfile), encoding="utf-8")
-            settings = Path(scratch, "uv.toml")
-            settings.write_text(config_file(placed(request.lockfile, routes)), encoding="utf-8")
-            argv = [str(self.uv), "pip", "sync", "--config-file", str(settings), *self.uv_options()]
-            argv += [str(project), "-c", str(hashes)]
-            argv += ["--require-hashes", "--python", str(self.python(request.prefix))]
+            argv = [str(self.uv), "pip", "sync", *self._inputs(request, routes, Path(scratch))]
             argv += _build_options(request.lockfile)
-            if offline:
-                argv.append("--offline")
+            argv += ["--offline"] if offline else []
             outcome = sandbox.run(Command(argv=tuple(argv), env=env), live=request.live)
         if not outcome.ok:
             raise explain(outcome, f"installing {request.lockfile.cell}")
         return remarks
+
+    def _inputs(
+        self,
+        request: CreateRequest,
+        routes: Mapping[str, Route],
+        scratch: Path,
+        *,
+        only: str | None = None,
+        option: tuple[str, ...] = (),
+    ) -> list[str]:
+        """Write what uv installs from, and the arguments that name it."""
+        files = {
+            "pyproject.toml": install_file(request.lockfile, routes, only=only),
+            "hashes.txt": hash_file(request.lockfile),
+            "uv.toml": config_file(placed(request.lockfile, routes)),
+        }
+        for name, text in files.items():
+            (scratch / name).write_text(text, encoding="utf-8")
+        project, hashes, settings = (str(scratch / name) for name in files)
+        python = str(self.python(request.prefix))
+        return ["--config-file", settings, *option, project, "-c", hashes, "--require-hashes", "--python", python]
 
     def _routes(self, request: CreateRequest) -> tuple[dict[str, Route], tuple[str, ...], bool]:
         """The route of every source in the record. Unreachable without a stand-in: only the cache is left to try."""
@@ -88,6 +101,10 @@ class PipBackend:
         offline = self.config.offline
         for source in sorted({artifact.source for artifact in lockfile.artifacts}):
             names = [artifact.name for artifact in lockfile.artifacts if artifact.source == source]
+            stood_in = any(artifact.stand_in for artifact in lockfile.artifacts if artifact.source == source)
+            if offline and stood_in and (route := router.local_stand_in(source, policy=policy, names=names)):
+                routes[source] = route
+                continue
             try:
                 routes[source] = router.route(source, policy=policy, names=() if source == PYPI else names)
             except SourceUnreachableError:
@@ -105,14 +122,8 @@ class PipBackend:
         cached = Router(config, self.web, pypi=self.pypi, private=private)
         route = cached.route(source, policy=Policy(frozen=True))
         with tempfile.TemporaryDirectory(prefix="pip-", dir=self.scratch) as scratch:
-            project, hashes = Path(scratch, "pyproject.toml"), Path(scratch, "hashes.txt")
-            project.write_text(install_file(request.lockfile, {source: route}, only=source), encoding="utf-8")
-            hashes.write_text(hash_file(request.lockfile), encoding="utf-8")
-            settings = Path(scratch, "uv.toml")
-            settings.write_text(config_file(placed(request.lockfile, {source: route})), encoding="utf-8")
-            argv = (str(self.uv), "pip", "install", "--config-file", str(settings), "--offline", "--dry-run",
-                    "--no-deps", "-r", str(project), "-c", str(hashes), "--require-hashes", "--python",
-                    str(self.python(request.prefix)))  # fmt: skip
+            inputs = self._inputs(request, {source: route}, Path(scratch), only=source, option=("-r",))
+            argv = (str(self.uv), "pip", "install", "--offline", "--dry-run", "--no-deps", *inputs)
             if not run(Command(argv=argv, env=self.uv_env())).ok:
                 router.route(source, policy=Policy(frozen=True))  # raises with the hosts and reasons
         return route

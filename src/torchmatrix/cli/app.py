@@ -15,7 +15,7 @@ from torchmatrix import __version__
 from torchmatrix.cli import build, cache, cells, completion, doctor, export, lock, run_in, verify
 from torchmatrix.cli.context import Context
 from torchmatrix.console import Console, wants_color
-from torchmatrix.errors import EXIT_CODES, INTERRUPTED, TorchmatrixError, UsageError
+from torchmatrix.errors import EXIT_CODES, INTERRUPTED, HostError, TorchmatrixError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,6 +58,8 @@ def parser() -> argparse.ArgumentParser:
 def run(argv: Sequence[str]) -> int:
     """Parse, run, and turn every error into a message and an exit code."""
     signal.signal(signal.SIGTERM, _terminated)
+    sys.stdout = sys.stdout or _nowhere()  # None when the caller closed it
+    sys.stderr = sys.stderr or _nowhere()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # where it is not UTF-8, a symbol becomes a question mark
             stream.reconfigure(errors="replace")
@@ -92,7 +94,16 @@ def run(argv: Sequence[str]) -> int:
         # The reader of our output went away (`| head`): that is its right, not an error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        # What reads and writes files has errors of its own; what is left is the output itself (a full disk behind >).
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _report(HostError(f"cannot go on: {error}", hint="check where the output goes, and the disk"), console)
+        return HostError.exit_code
     return code
+
+
+def _nowhere() -> io.TextIOWrapper:
+    return Path(os.devnull).open("w", encoding="utf-8")
 
 
 def _report(error: TorchmatrixError, console: Console) -> None:

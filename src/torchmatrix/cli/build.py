@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from torchmatrix.cli.context import Context, add_select
+from torchmatrix.cli.context import Context, add_select, described
 from torchmatrix.console import human_seconds
 from torchmatrix.matrix.model import SandboxKind
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
-    parser = commands.add_parser("build", help="build, verify and lock cells", description=__doc__)
+    parser = commands.add_parser("build", help="build, verify and lock cells", description=described(__doc__))
     add_select(parser)
     parser.add_argument("--frozen", action="store_true", help="never resolve; exit 3 when a lockfile is out of date")
     parser.add_argument("--no-verify", action="store_true", help="leave the checks out; nothing is marked verified")

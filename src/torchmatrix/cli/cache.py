@@ -7,7 +7,8 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-from torchmatrix.console import human_bytes
+from torchmatrix.cli.context import described
+from torchmatrix.console import counted, human_bytes
 
 if TYPE_CHECKING:
     from torchmatrix.cli.context import Context
@@ -17,13 +18,13 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
-    parser = commands.add_parser("cache", help="the store: dir, size, gc", description=__doc__)
+    parser = commands.add_parser("cache", help="the store: dir, size, gc", description=described(__doc__))
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     actions.add_parser("dir", help="print the store's folder").set_defaults(handler=handle_dir)
     actions.add_parser("size", help="what each environment takes").set_defaults(handler=handle_size)
     gc = actions.add_parser("gc", help="remove environments that are unfinished or long unused")
     gc.add_argument(
-        "--days", type=float, default=30.0, metavar="N", help="unused for N days (default 30; 0 removes all)"
+        "--days", type=_days, default=30.0, metavar="N", help="unused for N days (default 30; 0 removes all)"
     )
     gc.add_argument(
         "--keep", type=_bytes, metavar="SIZE", help="remove the longest unused until at most SIZE is left, e.g. 20GB"
@@ -37,6 +38,16 @@ def _bytes(text: str) -> int:
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r} is no size; write for example 20GB")
     return int(float(match[1]) * _UNITS[match[2]])
+
+
+def _days(text: str) -> float:
+    try:
+        days = float(text)
+    except ValueError:
+        days = -1.0
+    if not 0 <= days < 36500:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of days; write for example 30")
+    return days
 
 
 def handle_dir(context: Context) -> int:
@@ -76,7 +87,7 @@ def handle_size(context: Context) -> int:
     ]
     context.console.data(context.console.table(["cell", "size", "not shared", "last used"], rows))
     context.console.data(
-        f"{len(usage)} environments, {human_bytes(total)}; removing them frees {human_bytes(exclusive)}, "
+        f"{counted(len(usage), 'environment')}, {human_bytes(total)}; removing them frees {human_bytes(exclusive)}, "
         "the rest is shared with uv's download cache by hard links"
     )
     return 0
@@ -95,5 +106,5 @@ def handle_gc(context: Context) -> int:
     if context.json_mode:
         context.console.json({"removed": [{"key": u.key, "cell": u.cell} for u in removed], "freed_bytes": freed})
     else:
-        context.console.data(f"{len(removed)} environments removed, {human_bytes(freed)} freed")
+        context.console.data(f"{counted(len(removed), 'environment')} removed, {human_bytes(freed)} freed")
     return 0

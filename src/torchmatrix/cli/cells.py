@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torchmatrix.cli.context import Context, add_select
+from torchmatrix.cli.context import Context, add_select, described
+from torchmatrix.errors import TorchmatrixError
 
 if TYPE_CHECKING:
     import argparse
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
-    parser = commands.add_parser("list", help="the cells of the matrix", description=__doc__)
+    parser = commands.add_parser("list", help="the cells of the matrix", description=described(__doc__))
     add_select(parser)
     parser.add_argument("--all", action="store_true", help="also combinations without a cell, with reasons")
     parser.set_defaults(handler=handle)
@@ -81,10 +82,22 @@ def _print_cells(context: Context, cells: tuple[Cell, ...], buildable: Buildable
 
 def _state(context: Context, cell: Cell) -> str:
     """Whether the cell has a lockfile and its environment was verified; ``lock --check`` says if it is stale."""
-    folder = context.matrix.folder / "envs" / cell.id
-    if (folder / "verified.json").exists():
+    from torchmatrix.lock.record import read_record
+    from torchmatrix.locking import RECORD, read_verified
+
+    folder = context.workspace.envs / cell.id
+    if not folder.exists():
+        return "-"
+    try:
+        lockfile = read_record(folder / RECORD)
+    except TorchmatrixError:
+        return context.console.style("damaged", "red")
+    if lockfile is None:
+        return "-"
+    verified = read_verified(folder)
+    if verified is not None and verified.get("lockfile_digest") == lockfile.digest:
         return context.console.style("verified", "green")
-    return "locked" if (folder / "cell.json").exists() else "-"
+    return "locked"
 
 
 def _print_dropped(context: Context, dropped: tuple[Dropped, ...]) -> None:

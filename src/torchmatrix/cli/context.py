@@ -56,7 +56,12 @@ class Context:
         named = self.options.matrix or self.environ.get("TORCHMATRIX_MATRIX")
         if named:
             return Path(named)
-        here = Path.cwd()
+        try:
+            here = Path.cwd()
+        except OSError as error:
+            raise UsageError(
+                f"the current folder cannot be looked at: {error.strerror}", hint="change to a folder that exists"
+            ) from error
         for folder in (here, *here.parents):
             if (folder / MATRIX_FILE).is_file():
                 return Path(MATRIX_FILE) if folder == here else folder / MATRIX_FILE
@@ -175,6 +180,11 @@ class Context:
         """Whether the user named any cell or axis value."""
         options = self.options
         return any((options.select, options.python_axis, options.channel, options.target, options.backend))
+
+
+def described(text: str | None) -> str:
+    """A module's docstring as the description of its command."""
+    return (text or "").replace("``", "`")
 
 
 def add_select(parser: argparse.ArgumentParser, *, python: bool = True) -> None:

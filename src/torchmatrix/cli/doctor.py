@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from torchmatrix import __version__
+from torchmatrix.cli.context import described
 from torchmatrix.command import redact
 from torchmatrix.console import human_bytes
 from torchmatrix.errors import TorchmatrixError
@@ -26,7 +27,7 @@ Section = list[tuple[str, str]]
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
     parser = commands.add_parser(
-        "doctor", help="what this machine can build, and why not the rest", description=__doc__
+        "doctor", help="what this machine can build, and why not the rest", description=described(__doc__)
     )
     parser.set_defaults(handler=handle)
 

@@ -46,9 +46,12 @@ def handle_export(context: Context) -> int:
         raise UsageError(f"{lockfile.cell} is not in the matrix", hint="torchmatrix list shows the cells")
     text = chosen.render(lockfile, addresses(context.workspace, cell))
     if context.options.output:
+        if not context.options.output.absolute().parent.is_dir():
+            raise UsageError(f"{context.options.output}: its folder does not exist", hint="create it, or correct -o")
         write_atomic(context.options.output, text)
     else:
         sys.stdout.write(text)
+        sys.stdout.flush()
     return 0
 
 

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+from contextlib import suppress
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from torchmatrix.cli.context import Context, add_select
+from torchmatrix.cli.context import Context, add_select, described
+from torchmatrix.console import counted
 from torchmatrix.errors import StaleLockfileError, UsageError
 
 if TYPE_CHECKING:
+    from torchmatrix.matrix.model import Cell
     from torchmatrix.pipeline import CellResult
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
-    parser = commands.add_parser("lock", help="resolve and write lockfiles, for any platform", description=__doc__)
+    parser = commands.add_parser(
+        "lock", help="resolve and write lockfiles, for any platform", description=described(__doc__)
+    )
     add_select(parser)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 3 when a lockfile is out of date")
     parser.add_argument(
@@ -50,6 +56,7 @@ def handle(context: Context) -> int:
         return _check(context)
     wanted = context.options.upgrade or []
     packages = tuple(_normalized(name) for name in wanted if name)
+    _know(packages, cells, context)
     policy = LockPolicy.UPGRADE if "" in wanted else LockPolicy.REUSE
     options = LockOptions(policy=policy, upgrade_packages=packages, as_of=context.options.as_of)
 
@@ -81,6 +88,26 @@ def _repair_upgrade(context: Context) -> None:
             options.select = [*(options.select or []), name]
 
 
+def _know(packages: tuple[str, ...], cells: tuple[Cell, ...], context: Context) -> None:
+    """A package that no selected cell holds is a slip of the pen, not an upgrade that found nothing."""
+    from torchmatrix.lock.record import DamagedRecordError, read_record
+
+    held: set[str] = set()
+    for cell in cells if packages else ():
+        with suppress(DamagedRecordError):
+            lockfile = read_record(context.workspace.envs / cell.id / "cell.json")
+            held.update(lockfile.distributions if lockfile else packages)
+    for name in packages:
+        if name not in held:
+            near = get_close_matches(name, held, n=3)
+            raise UsageError(
+                f"--upgrade {name}: no selected cell holds {name}",
+                hint=f"did you mean {', '.join(near)}?"
+                if near
+                else "torchmatrix export CELL --format requirements.txt lists them",
+            )
+
+
 def _normalized(name: str) -> str:
     from packaging.utils import canonicalize_name
 
@@ -106,7 +133,7 @@ def _check(context: Context) -> int:
             f"{stale} of {len(rows)} lockfiles are out of date", "run: torchmatrix lock, and commit envs/"
         )
         return StaleLockfileError.exit_code
-    context.console.say(f"{len(rows)} lockfiles are up to date")
+    context.console.say(f"{counted(len(rows), 'lockfile')} up to date")
     return 0
 
 
@@ -120,7 +147,7 @@ def _print_result(context: Context, result: CellResult) -> None:
     if not obtained.fresh:
         console.detail(f"{result.cell}: up to date")
     else:
-        changes = f"{len(obtained.changes)} changes" if obtained.changes else "no change"
+        changes = counted(len(obtained.changes), "change") if obtained.changes else "no change"
         console.say(
             f"{result.cell}: torch {obtained.lockfile.torch}, {len(obtained.lockfile.artifacts)} artifacts, {changes}"
         )
@@ -133,8 +160,8 @@ def _print_result(context: Context, result: CellResult) -> None:
 
 def _summary(results: list[CellResult]) -> str:
     failed = sum(result.error is not None for result in results)
-    fresh = sum(bool(result.obtained and result.obtained.fresh) for result in results)
-    same = len(results) - failed - fresh
+    fresh = sum(bool(result.error is None and result.obtained and result.obtained.fresh) for result in results)
+    same = sum(bool(result.error is None and result.obtained and not result.obtained.fresh) for result in results)
     parts = [f"{fresh} locked", f"{same} already up to date"] + ([f"{failed} failed"] if failed else [])
     return ", ".join(parts)
 

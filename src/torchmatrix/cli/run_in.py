@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from torchmatrix.cli.build import add_sandbox, options_of
+from torchmatrix.cli.context import described
 from torchmatrix.errors import HostError, UsageError
 
 if TYPE_CHECKING:
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
-    parser = commands.add_parser("run", help="run a command inside a cell's environment", description=__doc__)
+    parser = commands.add_parser(
+        "run", help="run a command inside a cell's environment", description=described(__doc__)
+    )
     parser.add_argument("cell", metavar="CELL", help="the id of one cell")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- CMD", help="the command and its arguments")
     parser.add_argument("--frozen", action="store_true", help="never resolve; exit 3 when the lockfile is out of date")
@@ -51,6 +54,11 @@ def handle(context: Context) -> int:
     program = shutil.which(argv[0], path=env["PATH"])
     if program is None:
         raise UsageError(f"{argv[0]}: no such command in {cells[0]} or on PATH")
+    if argv[0].startswith(("pip", "python")) and not program.startswith(str(environment.prefix)):
+        raise UsageError(
+            f"{argv[0]} is not in {cells[0]}: {program} would be run, which belongs to another environment",
+            hint="name packages in the matrix; `python` is the cell's own, pip is in a cell only when it is locked",
+        )
     command = Command(argv=(program, *argv[1:]), env=env)
     if sys.platform == "win32":  # there is no exec that keeps the console
         return environment.sandbox.run_through(command)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torchmatrix.cli.build import add_sandbox, options_of, print_result
-from torchmatrix.cli.context import Context, add_select
+from torchmatrix.cli.context import Context, add_select, described
 from torchmatrix.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
-    parser = commands.add_parser("verify", help="run the checks again, or on any interpreter", description=__doc__)
+    parser = commands.add_parser(
+        "verify", help="run the checks again, or on any interpreter", description=described(__doc__)
+    )
     add_select(parser, python=False)
     parser.add_argument("--python", metavar="EXE", dest="interpreter", help="check this interpreter; needs no matrix")
     parser.add_argument("--frozen", action="store_true", help="never resolve; exit 3 when a lockfile is out of date")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
 from torchmatrix.errors import UsageError
@@ -42,6 +43,7 @@ def gather(cell: Cell, matrix: Matrix) -> Demands:
     name = None
     if cell.project is not None:
         name, wanted = project_requirements(cell.project, matrix.folder)
+        _check_python(cell, matrix.folder / cell.project.path / "pyproject.toml")
         requirements += wanted
     constraints: list[Requirement] = []
     for file in cell.requirements:
@@ -120,6 +122,21 @@ def project_requirements(project: Project, folder: Path) -> tuple[str, list[Requ
     for group in project.groups:
         texts += _group(group, groups, label, seen=())
     return name, [_parse(text, f"{label}: {text!r}") for text in dict.fromkeys(texts)]
+
+
+def _check_python(cell: Cell, path: Path) -> None:
+    """The project's ``requires-python`` must admit some patch release of the cell's Python."""
+    text = _read_toml(path, path.name)["project"].get("requires-python")
+    try:
+        admitted = SpecifierSet(str(text or ""))
+    except InvalidSpecifier as error:
+        raise UsageError(f"{path.name}: requires-python: {error}") from error
+    patches = (f"{cell.python.release}.{patch}" for patch in range(100))
+    if not any(admitted.contains(patch) for patch in patches):
+        raise UsageError(
+            f"{cell}: the project requires Python {text}, the cell has {cell.python}",
+            hint=f'take "{cell.python}" off the python axis, or exclude it with that reason',
+        )
 
 
 def _lists(table: object, where: str) -> dict[str, list[Any]]:

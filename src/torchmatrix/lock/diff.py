@@ -19,14 +19,16 @@ class Change:
 
     @property
     def kind(self) -> str:
-        """added, removed, upgraded, downgraded, moved (another source) or rebuilt (other bytes)."""
+        """added, removed, upgraded, downgraded, moved (source), replaced (file) or rebuilt (bytes)."""
         if self.before is None:
             return "added"
         if self.after is None:
             return "removed"
         if self.before.version != self.after.version:
             return "upgraded" if self.after.version > self.before.version else "downgraded"
-        return "moved" if self.before.source != self.after.source else "rebuilt"
+        if self.before.source != self.after.source:
+            return "moved"
+        return "rebuilt" if self.before.file == self.after.file else "replaced"
 
     def __str__(self) -> str:
         before, after = self.before, self.after
@@ -39,6 +41,8 @@ class Change:
             return f"{self.kind} {self.name} {before.version} -> {after.version}"
         if before.source != after.source:
             return f"moved {self.name} {after.version} from {before.source} to {after.source}"
+        if before.file != after.file:
+            return f"replaced {self.name} {after.version}: {before.file} by {after.file}"
         return f"rebuilt {self.name} {after.version}: {before.file} has other bytes"
 
 

@@ -36,6 +36,7 @@ def render_record(lockfile: Lockfile) -> str:
     if lockfile.as_of:
         head["as_of"] = lockfile.as_of
     head["input_digest"] = lockfile.input_digest
+    head["digest"] = lockfile.digest
     lines = [f"  {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}," for key, value in head.items()]
     lines.append('  "inputs": {')
     inputs = [
@@ -83,6 +84,8 @@ def parse_record(text: str, path: Path) -> Lockfile:
         return _parse(data)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = f"missing {error}" if isinstance(error, KeyError) else str(error)
+        if "object" in reason or "indices" in reason:
+            reason = "it is JSON of another shape"
         raise DamagedRecordError(f"{path}: not a valid record: {reason}", hint=_relock(path)) from error
 
 
@@ -101,7 +104,7 @@ def _parse(data: Mapping[str, Any]) -> Lockfile:
     names = sorted(artifact.name for artifact in artifacts)
     if twice := [name for name, other in itertools.pairwise(names) if name == other]:
         raise ValueError(f"{twice[0]} is listed twice")
-    return Lockfile(
+    lockfile = Lockfile(
         **plain,
         torch=Version(data["torch"]),
         input_digest=str(data["input_digest"]),
@@ -109,6 +112,9 @@ def _parse(data: Mapping[str, Any]) -> Lockfile:
         as_of=data.get("as_of"),
         artifacts=artifacts,
     )
+    if data["digest"] != lockfile.digest:
+        raise ValueError("its artifacts are not those of its digest: it was edited by hand, or merged line by line")
+    return lockfile
 
 
 def _artifact_json(artifact: Artifact) -> dict[str, object]:

@@ -75,7 +75,7 @@ def _read(path: Path, reader: Reader) -> str:
         with path.open("rb") as file:  # a pipe has no size: read no more than is allowed
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        hint = "name one with --matrix FILE, or create one with `torchmatrix init`"
+        hint = "name one with --matrix FILE, or create one: docs/matrix.md has one to start from"
         raise UsageError(f"there is no matrix file {path}", hint=hint) from None
     except OSError as error:
         raise UsageError(

@@ -109,7 +109,7 @@ def compose(text: str, problems: Problems) -> Node:
         problems.add((1, 1), "", f"this is not YAML: {str(error).splitlines()[0]}")
         raise Unreadable from None
     if composer.root is None or (isinstance(composer.root, Scalar) and composer.root.tag == "null"):
-        problems.add((1, 1), "", "the file is empty", "`torchmatrix init` writes a matrix to start from")
+        problems.add((1, 1), "", "the file is empty", "docs/matrix.md has a matrix to start from")
         raise Unreadable
     return composer.root
 

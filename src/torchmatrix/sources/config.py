@@ -96,7 +96,22 @@ def _read_mirrors(environ: Mapping[str, str], config_file: Path) -> Mapping[str,
             found.setdefault(name, []).append(Setting(value=place, origin="TORCHMATRIX_MIRRORS"))
     for name, places in _config_file_mirrors(config_file).items():
         found.setdefault(name, []).extend(Setting(value=place, origin=str(config_file)) for place in places)
+    for name, settings in found.items():
+        for setting in settings:
+            _check_mirror(name, setting)
     return MappingProxyType({name: tuple(places) for name, places in found.items()})
+
+
+def _check_mirror(name: str, setting: Setting) -> None:
+    """An address is http(s), file:// or a path; what looks like neither is never printed, it may hold a password."""
+    scheme, separator, _ = setting.value.partition("://")
+    known = 'write https://…, file://… or the path of a folder, for example "pytorch=https://mirror.example/whl"'
+    if separator and scheme not in ("http", "https", "file"):
+        raise UsageError(
+            f"{setting.origin}: the mirror of {name} has the scheme {scheme}://, which is none", hint=known
+        )
+    if not separator and "@" in setting.value.partition("/")[0]:
+        raise UsageError(f"{setting.origin}: the mirror of {name} has user and host but no scheme", hint=known)
 
 
 def _config_file_mirrors(path: Path) -> dict[str, list[str]]:

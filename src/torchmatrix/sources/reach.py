@@ -29,6 +29,7 @@ class Trouble(StrEnum):
     TLS = "tls"
     PROXY = "proxy"
     TIMEOUT = "timeout"
+    BROKEN = "broken"
 
     @property
     def allows_stand_in(self) -> bool:
@@ -126,7 +127,9 @@ class Web:
         except (broken.ConnectTimeoutError, broken.ReadTimeoutError):
             return Reach(address=address, trouble=Trouble.TIMEOUT, reason=f"no answer within {READ_SECONDS:.0f} s")
         except broken.HTTPError as error:
-            return Reach(address=address, trouble=Trouble.CONNECT, reason=_last_words(error))
+            # Something accepted the connection: what is there may be the source, so nothing may stand in for it.
+            reason = f"it broke the connection off or answered with no HTTP ({type(error.__cause__ or error).__name__})"
+            return Reach(address=address, trouble=Trouble.BROKEN, reason=reason)
         return Reach(address=address)
 
     def _tls_words(self, error: Exception) -> str:

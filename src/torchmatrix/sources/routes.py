@@ -118,7 +118,10 @@ class Router:
     def _stand_in(self, source: str, tried: list[Reach], policy: Policy, names: tuple[str, ...]) -> Route:
         candidates = [*self._config.find_links, *self._config.extra_indexes]
         refusal: str | None = None
-        if candidates and all(reach.trouble and reach.trouble.allows_stand_in for reach in tried):
+        if candidates and source not in (PYPI, PYTORCH):
+            # A name that a private source claims, taken from elsewhere, is the very confusion that sources prevent.
+            refusal = "nothing stands in for a private source"
+        elif candidates and all(reach.trouble and reach.trouble.allows_stand_in for reach in tried):
             refusal = policy.refuses_stand_in(self._config)
             if refusal is None:
                 usable = [setting for setting in candidates if self._web.reach(setting.value).ok]
@@ -131,6 +134,16 @@ class Router:
         elif candidates:
             refusal = "a stand-in is used only after a DNS, connection or TLS failure"
         raise unreachable(source, tried, refusal)
+
+    def local_stand_in(self, source: str, *, policy: Policy, names: Iterable[str]) -> Route | None:
+        """Offline: the folder that stood in for ``source`` before, if it is here and still holds ``names``."""
+        if policy.refuses_stand_in(self._config) or source not in (PYPI, PYTORCH):
+            return None
+        wanted = tuple(names)
+        for setting in (*self._config.find_links, *self._config.extra_indexes):
+            if local_path(setting.value) and all(self._holds(setting.value, name) for name in wanted):
+                return _route(source, Via.STAND_IN, [setting], "--offline")
+        return None
 
     def _holds(self, address: str, name: str) -> bool:
         folder = local_path(address)
