@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import uv
+
 from tests.support.fixtures import clean_env, fake_index, scene, scene_wheels
 from tests.support.index import JSON_TYPE, FakeIndex
 from tests.support.pytorch import HOSTILE, HOSTILE_VERSION, MACOS, PYTHONS, TORCH, Scene

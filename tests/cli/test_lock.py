@@ -48,7 +48,7 @@ def test_check_of_a_fresh_lockfile(locked: Stage, scene: Scene) -> None:
     scene.forget()
     before = locked.published()
     outcome = must(locked.run("--offline", "lock", "--check"))
-    assert (outcome.stdout, outcome.stderr) == ("", "1 lockfiles are up to date\n")
+    assert (outcome.stdout, outcome.stderr) == ("", "1 lockfile up to date\n")
     assert answer(locked.run("--json", "lock", "--check")) == {
         "cells": [{"id": CELL, "up_to_date": True, "reasons": []}]
     }
@@ -320,7 +320,9 @@ def test_diff_of_equal_ones_and_of_none(two: Stage) -> None:
 def test_export_writes_what_is_published(two: Stage, tmp_path: Path, name: str) -> None:
     published = (two.envs / CELL / {"requirements": "requirements.txt"}.get(name, name)).read_text()
     assert must(two.run("export", CELL, "--format", name)).stdout == published
-    target = tmp_path / "deep" / "file.txt"
+    missing = must(two.run("export", CELL, "--format", name, "-o", str(tmp_path / "typo" / "file.txt")), 2)
+    assert "its folder does not exist" in missing.stderr
+    target = tmp_path / "file.txt"
     assert must(two.run("export", CELL, "--format", name, "-o", str(target))).stdout == ""
     assert target.read_text() == published
 

@@ -114,6 +114,7 @@ def test_the_text_of_a_record() -> None:
         '  "torch": "2.13.0+cpu",\n'
         '  "as_of": "2026-10-01",\n'
         f'  "input_digest": "sha256:{"1" * 64}",\n'
+        f'  "digest": "{lockfile().digest}",\n'
         '  "inputs": {\n'
         '    "packages": ["numpy"],\n'
         '    "torch": "2.13.0"\n'
@@ -298,3 +299,9 @@ def test_what_a_lockfile_can_be_asked() -> None:
     assert lockfile(artifacts=(artifact("six", "1.0"),)).known_bytes == 0
     assert TORCH.is_wheel
     assert not artifact("six", "1.0", file="six-1.0.tar.gz").is_wheel
+
+
+def test_a_hash_edited_by_hand_is_noticed(tmp_path: Path) -> None:
+    text = render_record(lockfile()).replace(FILELOCK.sha256, "0" * 64)
+    with pytest.raises(DamagedRecordError, match="its artifacts are not those of its digest"):
+        parse_record(text, tmp_path / "cell.json")

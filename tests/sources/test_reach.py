@@ -109,8 +109,9 @@ def test_a_port_that_refuses() -> None:
 def test_a_host_that_hangs_up(fake_index: FakeIndex) -> None:
     fake_index.fail("*", reset=True)
     found = web().reach(fake_index.url)
-    assert found.trouble is Trouble.CONNECT
-    assert "reset" in found.reason
+    assert found.trouble is Trouble.BROKEN
+    assert not found.trouble.allows_stand_in
+    assert "ConnectionReset" in found.reason
 
 
 def test_a_certificate_that_nobody_signed() -> None:

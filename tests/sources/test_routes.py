@@ -8,6 +8,7 @@ import pytest
 
 from tests.sources.test_reach import closed_port
 from tests.support.index import FakeIndex
+from tests.support.wheels import build_wheel
 from torchmatrix.errors import SourceUnreachableError
 from torchmatrix.sources import reach
 from torchmatrix.sources.config import PYTORCH_BASE, SourceConfig
@@ -30,10 +31,10 @@ def settings(*values: str, origin: str = "TORCHMATRIX_MIRRORS") -> tuple[Setting
 def router(*, pypi: str | None = None, corp: str = NOWHERE, **config: Any) -> Router:
     """A router whose private source ``corp`` is nowhere unless said otherwise."""
     value = SourceConfig(**({"default_index": None} | config))
-    return Router(value, Web(value), pypi=pypi, private={"corp": corp})
+    return Router(value, Web(value), pypi=pypi, private={"corp": corp, "pytorch": corp})
 
 
-def error(one: Router, source: str = "corp", policy: Policy = ALLOWED, *names: str) -> SourceUnreachableError:
+def error(one: Router, source: str = "pytorch", policy: Policy = ALLOWED, *names: str) -> SourceUnreachableError:
     with pytest.raises(SourceUnreachableError) as caught:
         one.route(source, policy=policy, names=names)
     assert caught.value.exit_code == 4
@@ -75,7 +76,8 @@ def test_origins_of_sources(fake_index: FakeIndex) -> None:
     configured = Setting(value=fake_index.url, origin="PIP_INDEX_URL")
     assert router(pypi=fake_index.url, default_index=configured).route("pypi", policy=ALLOWED).origin == "PIP_INDEX_URL"
     assert router(pypi=fake_index.url).route("pypi", policy=ALLOWED).origin == "built in"
-    route = router(offline=True).route("pytorch", policy=ALLOWED)
+    config = SourceConfig(default_index=None, offline=True)
+    route = Router(config, Web(config), pypi=None, private={}).route("pytorch", policy=ALLOWED)
     assert (route.place.address, route.origin) == (PYTORCH_BASE, "built in")
 
 
@@ -141,15 +143,15 @@ def test_credentials_are_never_shown() -> None:
 def test_the_error_names_every_host_and_why(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     with closed_port() as port:
-        found = error(router(mirrors={"corp": settings(f"http://127.0.0.1:{port}", str(gone))}))
-    reasons = found.message.removeprefix("source corp cannot be reached: ").split("; ")
+        found = error(router(mirrors={"pytorch": settings(f"http://127.0.0.1:{port}", str(gone))}))
+    reasons = found.message.removeprefix("source pytorch cannot be reached: ").split("; ")
     assert reasons[0].startswith("127.0.0.1: no connection: ")
     assert reasons[1:] == [f"{gone}: {gone} does not exist", "nowhere.invalid: its name cannot be resolved (DNS)"]
     assert (
         found.hint
-        == what_to_set("corp")
+        == what_to_set("pytorch")
         == (
-            'set TORCHMATRIX_MIRRORS="corp=ADDRESS" to a mirror (URL or folder of wheels), HTTPS_PROXY to a proxy, '
+            'set TORCHMATRIX_MIRRORS="pytorch=ADDRESS" to a mirror (URL or folder of wheels), HTTPS_PROXY to a proxy, '
             "SSL_CERT_FILE to your certificates, or use --offline with a warm cache"
         )
     )
@@ -160,25 +162,26 @@ def test_the_error_names_every_host_and_why(tmp_path: Path) -> None:
 
 def test_a_stand_in_after_a_dns_failure(wheels: Path) -> None:
     route = router(find_links=settings(str(wheels), origin="PIP_FIND_LINKS")).route(
-        "corp", policy=ALLOWED, names=["torch"]
+        "pytorch", policy=ALLOWED, names=["torch"]
     )
     assert (route.via, route.places) == (Via.STAND_IN, (Place(address=str(wheels), flat=True),))
     assert route.pin_local
     assert route.unreached == "nowhere.invalid: its name cannot be resolved (DNS)"
     assert str(route) == (
-        f"corp from the stand-in {wheels} (PIP_FIND_LINKS), because nowhere.invalid: its name cannot be resolved (DNS)"
+        f"pytorch from the stand-in {wheels} (PIP_FIND_LINKS), "
+        "because nowhere.invalid: its name cannot be resolved (DNS)"
     )
 
 
 def test_a_stand_in_after_a_refused_connection(wheels: Path) -> None:
     with closed_port() as port:
         one = router(find_links=settings(str(wheels)), corp=f"http://127.0.0.1:{port}")
-        assert one.route("corp", policy=ALLOWED, names=["torch"]).via is Via.STAND_IN
+        assert one.route("pytorch", policy=ALLOWED, names=["torch"]).via is Via.STAND_IN
 
 
 def test_a_stand_in_after_a_tls_failure(wheels: Path, fake_index: FakeIndex) -> None:
     one = router(find_links=settings(str(wheels)), corp=fake_index.url.replace("http:", "https:"))
-    assert one.route("corp", policy=ALLOWED, names=["torch"]).via is Via.STAND_IN
+    assert one.route("pytorch", policy=ALLOWED, names=["torch"]).via is Via.STAND_IN
 
 
 def test_no_stand_in_for_a_source_that_answers(wheels: Path, fake_index: FakeIndex) -> None:
@@ -186,7 +189,7 @@ def test_no_stand_in_for_a_source_that_answers(wheels: Path, fake_index: FakeInd
         fake_index.heal()
         fake_index.fail("*", status=status)
         one = router(find_links=settings(str(wheels)), corp=fake_index.url)
-        assert one.route("corp", policy=ALLOWED, names=["torch"]).via is Via.SOURCE
+        assert one.route("pytorch", policy=ALLOWED, names=["torch"]).via is Via.SOURCE
 
 
 ONLY_AFTER = " (and a stand-in is used only after a DNS, connection or TLS failure)"
@@ -195,7 +198,7 @@ ONLY_AFTER = " (and a stand-in is used only after a DNS, connection or TLS failu
 def test_no_stand_in_after_a_timeout(wheels: Path, fake_index: FakeIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reach, "READ_SECONDS", 0.5)
     fake_index.fail("*", stall=30)
-    found = error(router(find_links=settings(str(wheels)), corp=fake_index.url), "corp", ALLOWED, "torch")
+    found = error(router(find_links=settings(str(wheels)), corp=fake_index.url), "pytorch", ALLOWED, "torch")
     assert found.message.endswith(ONLY_AFTER)
 
 
@@ -203,7 +206,7 @@ def test_no_stand_in_when_the_proxy_failed(wheels: Path) -> None:
     with closed_port() as port:
         env = {"HTTPS_PROXY": f"http://127.0.0.1:{port}"}
         one = router(find_links=settings(str(wheels)), child_env=env)
-        assert error(one, "corp", ALLOWED, "torch").message.endswith(ONLY_AFTER)
+        assert error(one, "pytorch", ALLOWED, "torch").message.endswith(ONLY_AFTER)
 
 
 def test_no_stand_in_when_one_of_several_timed_out(
@@ -211,8 +214,8 @@ def test_no_stand_in_when_one_of_several_timed_out(
 ) -> None:
     monkeypatch.setattr(reach, "READ_SECONDS", 0.5)
     fake_index.fail("*", stall=30)
-    one = router(find_links=settings(str(wheels)), mirrors={"corp": settings(fake_index.url)})
-    assert error(one, "corp", ALLOWED, "torch").message.endswith(ONLY_AFTER)
+    one = router(find_links=settings(str(wheels)), mirrors={"pytorch": settings(fake_index.url)})
+    assert error(one, "pytorch", ALLOWED, "torch").message.endswith(ONLY_AFTER)
 
 
 @pytest.mark.parametrize(
@@ -226,21 +229,21 @@ def test_no_stand_in_when_one_of_several_timed_out(
     ],
 )
 def test_when_a_stand_in_is_refused(wheels: Path, policy: Policy, ci: bool, words: str) -> None:
-    found = error(router(find_links=settings(str(wheels)), ci=ci), "corp", policy, "torch")
+    found = error(router(find_links=settings(str(wheels)), ci=ci), "pytorch", policy, "torch")
     assert found.message == (
-        f"source corp cannot be reached: nowhere.invalid: its name cannot be resolved (DNS) (and {words})"
+        f"source pytorch cannot be reached: nowhere.invalid: its name cannot be resolved (DNS) (and {words})"
     )
 
 
 def test_in_ci_the_matrix_may_allow_it(wheels: Path) -> None:
     one = router(find_links=settings(str(wheels)), ci=True)
     policy = Policy(matrix_allows_in_ci=True)
-    assert one.route("corp", policy=policy, names=["torch"]).via is Via.STAND_IN
+    assert one.route("pytorch", policy=policy, names=["torch"]).via is Via.STAND_IN
 
 
 def test_without_candidates_nothing_is_said_of_stand_ins() -> None:
     for policy in (ALLOWED, Policy(nightly=True), Policy(frozen=True)):
-        assert error(router(), "corp", policy, "torch").message.endswith("(DNS)")
+        assert error(router(), "pytorch", policy, "torch").message.endswith("(DNS)")
 
 
 def test_only_a_folder_that_holds_every_name(wheels: Path, tmp_path: Path) -> None:
@@ -249,16 +252,16 @@ def test_only_a_folder_that_holds_every_name(wheels: Path, tmp_path: Path) -> No
     (other / "torchvision-0.28.0-py3-none-any.whl").touch()
     (other / "torch-2.13.0.tar.gz").touch()
     one = router(find_links=settings(str(other), str(wheels)))
-    assert one.route("corp", policy=ALLOWED, names=["torch"]).place.address == str(wheels)
-    assert one.route("corp", policy=ALLOWED, names=["torch", "torch-extra"]).place.address == str(wheels)
-    found = error(one, "corp", ALLOWED, "torch", "torchvision")
+    assert one.route("pytorch", policy=ALLOWED, names=["torch"]).place.address == str(wheels)
+    assert one.route("pytorch", policy=ALLOWED, names=["torch", "torch-extra"]).place.address == str(wheels)
+    found = error(one, "pytorch", ALLOWED, "torch", "torchvision")
     assert found.message.endswith("(and pip's find-links and extra indexes do not hold torch, torchvision)")
 
 
 def test_a_name_that_begins_alike_is_another(wheels: Path) -> None:
     (wheels / "torch-2.13.0+cpu-cp311-cp311-linux_x86_64.whl").unlink()
     one = router(find_links=settings(str(wheels)))
-    assert "do not hold torch)" in error(one, "corp", ALLOWED, "torch").message
+    assert "do not hold torch)" in error(one, "pytorch", ALLOWED, "torch").message
 
 
 def test_find_links_come_before_extra_indexes(wheels: Path, fake_index: FakeIndex) -> None:
@@ -267,7 +270,7 @@ def test_find_links_come_before_extra_indexes(wheels: Path, fake_index: FakeInde
         find_links=settings(str(wheels), origin="PIP_FIND_LINKS"),
         extra_indexes=settings(f"{fake_index.url}/simple", origin="PIP_EXTRA_INDEX_URL"),
     )
-    assert one.route("corp", policy=ALLOWED, names=["torch"]).origin == "PIP_FIND_LINKS"
+    assert one.route("pytorch", policy=ALLOWED, names=["torch"]).origin == "PIP_FIND_LINKS"
     assert fake_index.paths("*/torch/") == []
 
 
@@ -277,9 +280,9 @@ def test_an_extra_index_that_has_the_name(fake_index: FakeIndex, tmp_path: Path,
     (tmp_path / "index" / "torch").mkdir(parents=True)
     address = (tmp_path / "index").as_uri() if folder else f"{fake_index.url}/simple/"
     one = router(extra_indexes=settings(address))
-    route = one.route("corp", policy=ALLOWED, names=["torch"])
+    route = one.route("pytorch", policy=ALLOWED, names=["torch"])
     assert (route.via, route.place) == (Via.STAND_IN, Place(address=address.rstrip("/"), flat=False))
-    assert "do not hold torchvision" in error(one, "corp", ALLOWED, "torchvision").message
+    assert "do not hold torchvision" in error(one, "pytorch", ALLOWED, "torchvision").message
 
 
 @pytest.mark.parametrize("fault", [{"status": 500}, {"reset": True}, {"stall": 30}])
@@ -290,13 +293,13 @@ def test_a_broken_extra_index_is_passed_over(
     fake_index.fail("/simple/torch/", **fault)
     second_index.put("/simple/torch/", "<html></html>")
     one = router(extra_indexes=settings(NOWHERE, f"{fake_index.url}/simple", f"{second_index.url}/simple"))
-    assert one.route("corp", policy=ALLOWED, names=["torch"]).place.address == f"{second_index.url}/simple"
+    assert one.route("pytorch", policy=ALLOWED, names=["torch"]).place.address == f"{second_index.url}/simple"
 
 
 def test_missing_folders_are_passed_over(wheels: Path, tmp_path: Path) -> None:
     one = router(find_links=settings(str(tmp_path / "gone"), str(wheels)))
     for names in (["torch"], []):
-        assert one.route("corp", policy=ALLOWED, names=names).place.address == str(wheels)
+        assert one.route("pytorch", policy=ALLOWED, names=names).place.address == str(wheels)
 
 
 def test_the_default_index_may_have_several_stand_ins(wheels: Path, fake_index: FakeIndex, tmp_path: Path) -> None:
@@ -336,3 +339,11 @@ def test_the_default_index_without_a_usable_stand_in(tmp_path: Path) -> None:
 )
 def test_names_of_wheels(file: str, name: str | None) -> None:
     assert wheel_name(file) == name
+
+
+def test_nothing_stands_in_for_a_private_source(tmp_path: Path) -> None:
+    """A public copy of a name that a private source claims is what dependency confusion is made of."""
+    build_wheel(tmp_path, "idna", "3.20")
+    one = router(find_links=settings(str(tmp_path)))
+    with pytest.raises(SourceUnreachableError, match="nothing stands in for a private source"):
+        one.route("corp", policy=ALLOWED, names=("idna",))

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+
 from tests.support.index import FakeIndex
 from tests.support.pytorch import Scene, pytorch_scene
 

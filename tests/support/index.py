@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from urllib.parse import quote
 
 from packaging.utils import canonicalize_name
+
 from tests.support.server import Server
 from tests.support.wheels import read_metadata, sha256
 

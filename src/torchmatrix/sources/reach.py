@@ -128,7 +128,8 @@ class Web:
             return Reach(address=address, trouble=Trouble.TIMEOUT, reason=f"no answer within {READ_SECONDS:.0f} s")
         except broken.HTTPError as error:
             # Something accepted the connection: what is there may be the source, so nothing may stand in for it.
-            reason = f"it broke the connection off or answered with no HTTP ({type(error.__cause__ or error).__name__})"
+            cause = error.args[1] if len(error.args) > 1 else error
+            reason = f"it broke the connection off, or answered with no HTTP ({type(cause).__name__})"
             return Reach(address=address, trouble=Trouble.BROKEN, reason=reason)
         return Reach(address=address)
 
