@@ -330,8 +330,10 @@ def test_published_files_are_what_their_records_give() -> None:
         value = read_record(path)
         assert value is not None
         assert render_record(value) == path.read_text(encoding="utf-8"), path
-        read_pylock: dict[str, Any] = tomllib.loads((path.parent / "pylock.toml").read_text(encoding="utf-8"))
-        assert [one["name"] for one in read_pylock["packages"]] == [one.name for one in value.artifacts]
+        pylock = path.parent / "pylock.toml"
+        if pylock.exists():  # it holds the addresses of the default index, and is kept out of version control
+            read_pylock: dict[str, Any] = tomllib.loads(pylock.read_text(encoding="utf-8"))
+            assert [one["name"] for one in read_pylock["packages"]] == [one.name for one in value.artifacts]
         text = (path.parent / "requirements.txt").read_text(encoding="utf-8")
         assert f"# lockfile {value.digest}\n" in text
         assert text.count("--hash=sha256:") == len(value.artifacts)
