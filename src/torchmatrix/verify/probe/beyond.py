@@ -69,7 +69,8 @@ def check_compile(context: Context) -> Result:
             raise Skipped(first_lines(str(error), 1)) from error
         if " " in sys.prefix and "Compile" in type(error).__name__ + str(error):
             # Inductor splits its command line at blanks: with torch in such a folder no compiler finds its headers.
-            raise Skipped("this environment's path holds a blank, which torch.compile's compiler calls do not survive")
+            reason = "this environment's path holds a blank, which torch.compile's compiler calls do not survive"
+            raise Skipped(reason) from error
         raise
     largest = largest_error(flat(_wave(_sample(torch))), compiled, "the compiled function")
     return "equal to eager", f"equal to eager, {error_text(largest)}"
