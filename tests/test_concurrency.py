@@ -82,7 +82,7 @@ def test_eight_builds_of_one_cell_make_one_environment(tmp_path: Path, far: Scen
 def test_eight_builds_of_real_torch_make_one_environment(tmp_path: Path, far: Scene) -> None:
     wheels = torch_folder(os.environ)
     if wheels is None:
-        pytest.skip(f"PIP_FIND_LINKS names no folder with a torch wheel for Python {HERE}")
+        pytest.skip(f"no find-links folder of pip holds a torch wheel for Python {HERE}")
     stage = stage_in(tmp_path, far, native_matrix({"cpuonly": CPU}), TORCHMATRIX_MIRRORS=f"pytorch={wheels}")
     answers = all_at_once(stage, [("build", "--no-verify")] * AT_ONCE)
     assert_made_once(stage, answers)

@@ -18,7 +18,7 @@ import uv
 
 from tests.cli.project import CELL, PY, SMALL, answer, artifacts, must, stage
 from tests.support.pytorch import LINUX, Scene, torch_wheel
-from tests.support.stage import HERE, SCENE_HAS_IT, Stage
+from tests.support.stage import HERE, SCENE_HAS_IT, Stage, torch_folder
 from tests.support.wheels import build_wheel, sha256
 from torchmatrix.verify.probe import environment_digest, installed
 
@@ -462,10 +462,9 @@ def test_an_allowed_sdist_is_locked_and_built(tmp_path: Path, with_sdists: Scene
 @pytest.mark.slow
 def test_a_full_build_of_real_torch(tmp_path: Path) -> None:
     """Built, verified and published; pip and uv accept what was written. torch comes from a folder as from a mirror."""
-    folder = os.environ.get("PIP_FIND_LINKS", "")
-    found = list(Path(folder).glob(f"torch-2.13.0+cpu-cp{PY}-*.whl")) if folder and Path(folder).is_dir() else []
-    if not found:
-        pytest.skip(f"PIP_FIND_LINKS names no folder with torch 2.13.0+cpu for Python {HERE}")
+    folder = torch_folder(os.environ)
+    if folder is None:
+        pytest.skip(f"no find-links folder of pip holds torch 2.13.0+cpu for Python {HERE}")
     at = stage(tmp_path, None, SMALL)
     network = {
         name: value

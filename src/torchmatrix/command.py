@@ -197,14 +197,17 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def _terminal() -> tuple[int, int] | None:
-    """A pseudo terminal as wide as ours, or ``None`` where there is none (Windows)."""
+    """A pseudo terminal as wide as ours, or ``None`` where there is none (Windows, some containers)."""
     try:
         import fcntl
         import pty
         import termios
     except ImportError:
         return None
-    master, slave = pty.openpty()
+    try:
+        master, slave = pty.openpty()
+    except OSError:  # a container without devpts
+        return None
     with suppress(OSError):
         size = fcntl.ioctl(sys.stderr.fileno(), termios.TIOCGWINSZ, b"\0" * 8)
         fcntl.ioctl(slave, termios.TIOCSWINSZ, size)

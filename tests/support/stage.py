@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torchmatrix
 from tests.support.index import FakeIndex, Fault, Request
 from tests.support.pytorch import PYTHONS, TORCH, Scene, place_default, place_pytorch
+from torchmatrix.sources.pip_config import read_pip_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -153,10 +154,10 @@ class Stage:
 
 
 def torch_folder(environ: Mapping[str, str]) -> Path | None:
-    """A folder named by PIP_FIND_LINKS that holds the scene's torch for the running Python and this platform."""
+    """A find-links folder of pip that holds the scene's torch for the running Python and this platform."""
     tag = f"cp{HERE.replace('.', '')}"
-    for place in environ.get("PIP_FIND_LINKS", "").split():
-        folder = Path(place)
+    for setting in read_pip_config(environ, prefix=Path(sys.prefix), home=Path.home()).find_links:
+        folder = Path(setting.value)
         if sys.platform == "linux" and any(folder.glob(f"torch-{TORCH}+cpu-{tag}-{tag}-*_x86_64.whl")):
             return folder
     return None

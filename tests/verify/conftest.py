@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.stage import torch_folder
 from torchmatrix.verify import PROBE
 
 if TYPE_CHECKING:
@@ -120,12 +121,11 @@ def venv(tmp_path: Path) -> Path:
 
 
 def wheel_folder() -> str:
-    """The folder of PIP_FIND_LINKS that holds the CPU wheel of torch for this Python; skips where there is none."""
-    tag = f"cp{sys.version_info.major}{sys.version_info.minor}"
-    for place in os.environ.get("PIP_FIND_LINKS", "").split():
-        if Path(place).is_dir() and any(Path(place).glob(f"torch-{TORCH}-{tag}-*.whl")):
-            return place
-    pytest.skip(f"no wheel of torch {TORCH} for {tag} in a folder of PIP_FIND_LINKS")
+    """The find-links folder of pip that holds the CPU wheel of torch for this Python; skips where there is none."""
+    folder = torch_folder(os.environ)
+    if folder is None:
+        pytest.skip(f"no wheel of torch {TORCH} for this Python in a find-links folder of pip's configuration")
+    return str(folder)
 
 
 def uv() -> str:
