@@ -19,6 +19,7 @@ from torchmatrix.errors import HostError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
+    from types import FrameType
 
 _URL_SECRET = re.compile(r"(?<=://)[^/@\s:]*:?[^/@\s]*@")
 _NAMED_SECRET = re.compile(r"(?i)\b((?:[a-z_]*(?:password|token|secret|api_?key))=)[^\s'\"]+")
@@ -118,17 +119,26 @@ def run_through(command: Command) -> int:
     """Run with this process's own streams and pass signals on; the exit code as a shell would report it."""
     for observer in _observers:
         observer(command)
+    started: list[subprocess.Popen[bytes]] = []
+    early: list[int] = []
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        if started:
+            _forward(started[0], number)
+        else:
+            early.append(number)
+
+    # The terminal sends Ctrl-C to the whole foreground group: the child decides what it means, we wait for it. The
+    # handlers stand before the child does, so that no signal falls between the two.
+    previous = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        process = subprocess.Popen(list(command.argv), env=dict(command.env), cwd=command.cwd)
-    except OSError as error:
-        raise _missing(command, error) from error
-    # The terminal sends Ctrl-C to the whole foreground group: the child decides what it means, we wait for it.
-    previous = {
-        number: signal.signal(number, lambda received, _frame: _forward(process, received))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        code = process.wait()
+        try:
+            started.append(subprocess.Popen(list(command.argv), env=dict(command.env), cwd=command.cwd))
+        except OSError as error:
+            raise _missing(command, error) from error
+        for number in early:
+            _forward(started[0], number)
+        code = started[0].wait()
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.stage import torch_folder
+from torchmatrix.sources.config import read_source_config
 from torchmatrix.verify import PROBE
 
 if TYPE_CHECKING:
@@ -139,7 +140,9 @@ def install_real_torch(prefix: Path) -> Path:
     links = wheel_folder()
     subprocess.run([uv(), "venv", "-q", "--python", sys.executable, str(prefix)], check=True, timeout=120)
     command = [uv(), "pip", "install", "-q", "--python", str(python_of(prefix)), "--find-links", links]
-    subprocess.run([*command, f"torch=={TORCH}", "numpy"], check=True, timeout=600)
+    config = read_source_config(os.environ, prefix=Path(sys.prefix), home=Path.home(), config_file=prefix / "none")
+    # pip's certificates and proxy are in there: uv does not read pip's configuration by itself
+    subprocess.run([*command, f"torch=={TORCH}", "numpy"], check=True, timeout=600, env=dict(config.child_env))
     return prefix
 
 
