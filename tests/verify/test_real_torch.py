@@ -265,8 +265,13 @@ def test_every_check_of_the_numbers_fails_on_wrong_ones(tmp_path: Path) -> None:
     checks = ("import", *BROKEN, "device-cpu", "distributions")
     answer = probe(prefix, make_spec(*checks))
     found = findings(answer)
-    assert {name: found[name]["reason"] for name in BROKEN} == BROKEN, json.dumps(answer["findings"], indent=1)
-    assert {found[name]["status"] for name in BROKEN} == {"failed"}
+    expected = dict(BROKEN)
+    if found["compile"]["status"] == "skipped":
+        assert "no C++ compiler" in found["compile"]["reason"]
+        assert shutil.which("g++") is None
+        del expected["compile"]
+    assert {name: found[name]["reason"] for name in expected} == expected, json.dumps(answer["findings"], indent=1)
+    assert {found[name]["status"] for name in expected} == {"failed"}
     assert found["device-cpu"]["status"] == "failed"
     assert found["device-cpu"]["reason"].startswith("x @ x.T on cpu is wrong by ")
     assert "numpy" in found["distributions"]["reason"]
