@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -17,22 +18,82 @@ from typing import TYPE_CHECKING
 from torchmatrix.errors import HostError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
-    from types import FrameType
+    from types import FrameType, TracebackType
 
-_URL_SECRET = re.compile(r"(?<=://)[^/@\s:]*:?[^/@\s]*@")
-_NAMED_SECRET = re.compile(r"(?i)\b((?:[a-z_]*(?:password|token|secret|api_?key))=)[^\s'\"]+")
+_SECRET_NAME = r"(?:[\w-]*(?:password|passwd|token|secret|api_?key)|UV_INDEX_\w+_USERNAME)"  # noqa: S105 - a pattern
+_SECRETS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern), shown)
+    for pattern, shown in (
+        # user information of an address; a password may hold an @ that nobody encoded
+        (r"(?<=://)[^/?#\s\"'<>]*@", "***@"),
+        # the same with a / or # that nobody encoded: what follows the colon is no port
+        (r"(?<=://)[^/?#\s@:\[]*:(?!\d*(?:[/?#\s\"'`,;)\]}>]|$))\S*@", "***@"),
+        # without a scheme, as proxies are written; not the digest of an image
+        (r"(?<![\w@/.:-])[\w.%+~!$&*;-]+:(?!\\)[^\s/@'\"]+@(?!sha\d+:)(?=[\w\[])", "***@"),
+        # an address inside of another one's query
+        (r"(?i)(?<=%3A%2F%2F)(?:(?!%2F)[^\s&\"'/?#])*%40", "***%40"),
+        (r"(?i)([?&](?:sig|signature|x-(?:amz|goog)-(?:signature|credential|security-token))=)[^&\s\"']+", r"\1***"),
+        (rf"(?i)\b({_SECRET_NAME}=)(['\"])(?:(?!\2).)*\2", r"\1\2***\2"),
+        (rf"(?i)\b({_SECRET_NAME}=['\"]?)[^\s'\"]+", r"\1***"),
+        (rf"(?i)(['\"])({_SECRET_NAME}=)(?:(?!\1).)*\1", r"\1\2***\1"),  # an argument that a shell needs quoted
+        (rf"(?i)((['\"]){_SECRET_NAME}\2\s*:\s*)(['\"])(?:\\.|(?!\3).)*\3", r"\1\3***\3"),
+        (r"(?i)\b((?:proxy-)?authorization['\"]?\s*[:=]\s*['\"]?)(?:[a-z]+ +)?[^\s'\",]+", r"\1***"),
+        (r"\b((?:[Bb]asic|[Bb]earer) )(?=[^ ]*[\d=+/_.-])[\w+/=.~-]{8,}", r"\1***"),
+        (r"(?i)\b(login\s+\S+\s+(?:account\s+\S+\s+)?password\s+)\S+", r"\1***"),  # netrc
+        (r"(Port could not be cast to integer value as )(?:'[^']*'|\"[^\"]*\")", r"\1'***'"),  # urllib's own words
+    )
+)
 GRACE_SECONDS = 5.0
 """How long a process may take to end after SIGTERM before it is killed."""
 
 
 def redact(text: str) -> str:
-    """``text`` without credentials: user info in URLs and values of secret-looking names become ``***``."""
-    return _NAMED_SECRET.sub(r"\1***", _URL_SECRET.sub("***@", text))
+    """``text`` without credentials, whatever it is: a message, a command line, a header, a value's ``repr``.
+
+    User info in addresses and values of what is named like a secret become ``***``; rather too much than too little.
+    """
+    for pattern, shown in _SECRETS:
+        text = pattern.sub(shown, text)
+    return text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+def redact_values(value: object) -> object:
+    """Data for JSON with every text in it redacted; keys stay."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, Mapping):
+        return {key: redact_values(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [redact_values(item) for item in value]
+    return value
+
+
+def redact_tracebacks() -> None:
+    """From now on tracebacks of errors that nobody expected, also those of threads, show no credentials."""
+
+    def show(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+        import traceback
+
+        sys.stderr.write(redact("".join(traceback.format_exception(kind, error, trace))))
+
+    def show_of_thread(arguments: threading.ExceptHookArgs) -> None:
+        if arguments.exc_type is not SystemExit:
+            show(arguments.exc_type, arguments.exc_value, arguments.exc_traceback)
+
+    sys.excepthook = show
+    threading.excepthook = show_of_thread
+
+
+def _shown(argument: str) -> str:
+    """An argument as one could type it. Redacted before it is quoted: quotes in quotes hide a secret's end."""
+    shown = redact(argument)
+    plain = shlex.quote(shown.replace("*", "")) == shown.replace("*", "")  # the asterisks of a secret need no quotes
+    return shown if shown != argument and plain else shlex.quote(shown)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Command:
     """A process to run. ``env`` is its whole environment; ``timeout`` in seconds."""
 
@@ -43,7 +104,10 @@ class Command:
     timeout: float | None = None
 
     def __str__(self) -> str:
-        return redact(shlex.join(self.argv))
+        return redact(" ".join(_shown(argument) for argument in self.argv))
+
+    def __repr__(self) -> str:  # it gets into tracebacks and assertions, its environment must not
+        return f"<Command {self}>"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

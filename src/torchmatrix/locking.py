@@ -87,6 +87,7 @@ def obtain_lockfile(cell: Cell, workspace: Workspace, options: LockOptions) -> O
         upgrade=upgrade or options.as_of is not None,
         upgrade_packages=options.upgrade_packages,
         as_of=options.as_of,
+        tell=lambda text: workspace.tell(cell.id, text),
     )
     resolution = workspace.backend(cell).resolve(request)
     workspace.store.memorize("addresses", {f"{cell.backend}:{name}": base for name, base in resolution.bases.items()})

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from packaging.version import Version
 
 from tests.lock.samples import FILELOCK, TORCH, artifact, lockfile
-from torchmatrix.lock.diff import diff, render_markdown, render_text, to_json
+from torchmatrix.lock.diff import diff, pair_json, remarks, to_json, total
 from torchmatrix.lock.model import Artifact, HashFrom
 
 OLD = lockfile(
@@ -43,7 +44,6 @@ CHANGES = [
 def test_every_kind_of_change_in_words() -> None:
     changes = diff(OLD, NEW)
     assert [(change.name, change.kind, str(change)) for change in changes] == CHANGES
-    assert render_text(changes) == "\n".join(text for _, _, text in CHANGES)
 
 
 def test_backwards_is_the_opposite() -> None:
@@ -59,8 +59,7 @@ def test_versions_are_compared_as_versions() -> None:
 
 def test_no_change() -> None:
     assert diff(OLD, OLD) == ()
-    assert render_text(()) == "no change"
-    assert render_markdown((), "py311-stable-cpuonly") == "### py311-stable-cpuonly\n\nno change\n"
+    assert diff(None, None) == ()
     assert to_json(()) == []
 
 
@@ -76,18 +75,87 @@ def test_what_is_no_identity_is_no_change(same: dict[str, object]) -> None:
     assert diff(lockfile(), lockfile(artifacts=(artifact("filelock", "3.20.0", **fields), TORCH))) == ()
 
 
-def test_markdown() -> None:
-    assert render_markdown(diff(OLD, NEW), "py311") == (
-        "### py311\n\n"
-        "| package | change | before | after |\n"
-        "| --- | --- | --- | --- |\n"
-        "| certifi | removed | 2026.8.1 |  |\n"
-        "| jinja2 | downgraded | 3.1.6 | 3.1.4 |\n"
-        "| mpmath | moved | 1.3.0 | 1.3.0 |\n"
-        "| numpy | added |  | 2.3.4 |\n"
-        "| sympy | rebuilt | 1.13.3 | 1.13.3 |\n"
-        "| torch | upgraded | 2.13.0+cpu | 2.13.1+cpu |\n"
+def test_another_file_of_one_version() -> None:
+    other = artifact("sympy", "1.13.3", file="sympy-1.13.3-py2.py3-none-any.whl")
+    before, after = lockfile(artifacts=(artifact("sympy", "1.13.3"),)), lockfile(artifacts=(other,))
+    (change,) = diff(before, after)
+    assert change.kind == "replaced"
+    assert change.detail == "1.13.3: sympy-1.13.3-py3-none-any.whl by sympy-1.13.3-py2.py3-none-any.whl"
+
+
+ONE, TWO = "1" * 64, "2" * 64
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (None, 7, 7),
+        (7, None, -7),
+        (5, 7, 2),
+        (7, 5, -2),
+        (7, 7, 0),
+    ],
+)
+def test_size_change_in_bytes(before: int | None, after: int | None, expected: int) -> None:
+    old = () if before is None else (artifact("six", "1.9", size=before, sha256=ONE),)
+    new = () if after is None else (artifact("six", "1.10", size=after, sha256=TWO),)
+    (change,) = diff(lockfile(artifacts=old), lockfile(artifacts=new))
+    assert change.size_change == expected
+
+
+def test_an_unknown_size_makes_the_change_unknown() -> None:
+    known, unknown = artifact("six", "1.9", size=5, sha256=ONE), artifact("six", "1.10", sha256=TWO)
+    for one, other in ((known, unknown), (unknown, known), (None, unknown), (unknown, None)):
+        sides = [lockfile(artifacts=(side,) if side else ()) for side in (one, other)]
+        assert [change.size_change for change in diff(*sides)] == [None]
+
+
+def test_the_same_bytes_have_the_same_size_known_or_not() -> None:
+    here, there = artifact("six", "1.9", size=5), artifact("six", "1.9", source="corp")
+    (change,) = diff(lockfile(artifacts=(here,)), lockfile(artifacts=(there,)))
+    assert (change.kind, change.size_change) == ("moved", 0)
+
+
+def test_total() -> None:
+    assert total([]) == 0
+    assert total([3, -5]) == -2
+    assert total([3, None]) is None
+
+
+def test_remarks_say_what_differs_beside_the_packages() -> None:
+    inputs = {"torch": "2.13.0", "packages": ["numpy", "scipy"], "floor": "glibc 2.31"}
+    other = lockfile(floor="glibc 2.31", as_of="2026-01-30", inputs=inputs)
+    before = lockfile(inputs={"torch": "2.13.0", "packages": ["numpy"], "floor": "glibc 2.28"})
+    assert remarks(before, other) == (
+        "floor: glibc 2.28 -> glibc 2.31",
+        "as_of: nothing -> 2026-01-30",
+        "inputs: packages: added scipy",
     )
+    assert remarks(other, other) == ()
+    assert remarks(None, other) == remarks(other, None) == ()
+
+
+def test_the_version_of_torch_is_a_remark_only_where_no_package_says_it() -> None:
+    sides = [lockfile(torch=Version(text), artifacts=(FILELOCK,)) for text in ("2.12.0", "2.13.0")]
+    assert remarks(*sides) == ("torch: 2.12.0 -> 2.13.0",)
+    assert remarks(lockfile(), lockfile(torch=Version("2.14.0"))) == ()
+
+
+def test_json_of_two_lockfiles() -> None:
+    found = pair_json(OLD, NEW)
+    assert list(found) == ["before", "after", "changes", "size_change", "remarks"]
+    assert (found["before"], found["after"]) == (OLD.digest, NEW.digest)
+    assert found["size_change"] is None, "only numpy has a size"
+    assert dict(pair_json(OLD, OLD)) | {"before": None} == {
+        "before": None,
+        "after": OLD.digest,
+        "changes": [],
+        "size_change": 0,
+        "remarks": [],
+    }
+    sized = lockfile(artifacts=(artifact("six", "1.9", size=5),))
+    gone = pair_json(sized, None)
+    assert (gone["after"], gone["size_change"]) == (None, -5)
 
 
 def test_json() -> None:
@@ -103,6 +171,7 @@ def test_json() -> None:
             "sha256": artifact("numpy", "2.3.4").sha256,
             "size": 16_000_000,
         },
+        "size_change": 16_000_000,
     }
     assert found["certifi"]["after"] is None
     assert [change["change"] for change in found.values()] == [kind for _, kind, _ in CHANGES]

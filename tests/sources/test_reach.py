@@ -16,7 +16,8 @@ import pytest
 from torchmatrix.sources import reach
 from torchmatrix.sources.config import SourceConfig
 from torchmatrix.sources.pip_config import Setting
-from torchmatrix.sources.reach import Trouble, Web, proxy_for
+from torchmatrix.sources.reach import Trouble, proxy_for
+from torchmatrix.sources.web import Web
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -77,7 +77,8 @@ class Link:
     sha256: str | None
     """As shown; ``None`` where the page says nothing."""
     metadata: str | None
-    size: int
+    size: int | None
+    """Bytes; ``None`` where nobody knows, and then no page says it."""
     upload_time: str | None = None
     requires_python: str | None = None
     yanked: str | None = None
@@ -89,6 +90,9 @@ class Body:
 
     content: bytes
     content_type: str = "application/octet-stream"
+    status: int = 200
+    sized: bool = True
+    """Whether a HEAD says how long it is."""
 
 
 @dataclass(kw_only=True)
@@ -328,9 +332,10 @@ class FakeIndex:
                 "filename": link.filename,
                 "url": self._href(page, link),
                 "hashes": {"sha256": link.sha256} if link.sha256 else {},
-                "size": link.size,
                 "yanked": False if link.yanked is None else link.yanked or True,
             }
+            if link.size is not None:
+                entry["size"] = link.size
             if link.requires_python:
                 entry["requires-python"] = link.requires_python
             if link.metadata:

@@ -123,6 +123,8 @@ class Handler(BaseHTTPRequestHandler):
             self._say(404, {})
         elif isinstance(found, str):
             self._say(301, {"Location": found})
+        elif found.status != 200 or not found.sized:
+            self._say(found.status, {"Content-Type": found.content_type}, found.content, sized=found.sized)
         else:
             self._serve(found, truncate=fault is not None)
 
@@ -164,11 +166,13 @@ class Handler(BaseHTTPRequestHandler):
                 status, content = 206, content[span[0] : span[1] + 1]
         self._say(status, headers, content, truncate=truncate)
 
-    def _say(self, status: int, headers: dict[str, str], content: bytes = b"", *, truncate: bool = False) -> None:
+    def _say(
+        self, status: int, headers: dict[str, str], content: bytes = b"", *, truncate: bool = False, sized: bool = True
+    ) -> None:
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
-        if status != 304:
+        if status != 304 and (sized or self.command != "HEAD"):
             self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         if self.command != "HEAD":

@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from torchmatrix.errors import TorchmatrixError
     from torchmatrix.lock.demands import Demands
     from torchmatrix.lock.model import Lockfile
     from torchmatrix.matrix.model import Cell, PrivateSource, Project
     from torchmatrix.sandboxes import Sandbox
+
+
+def _silent(_text: str) -> None:
+    """The listener of nobody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +35,8 @@ class ResolveRequest:
     upgrade: bool = False
     upgrade_packages: tuple[str, ...] = ()
     as_of: dt.date | None = None
+    tell: Callable[[str], None] = _silent
+    """Called with progress in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +62,23 @@ class CreateRequest:
     """Show the installer's own progress on the terminal."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchRequest:
+    """A lockfile whose files are wanted here, as they are."""
+
+    lockfile: Lockfile
+    sources: Mapping[str, PrivateSource] = field(default_factory=lambda: MappingProxyType({}))
+    tell: Callable[[str], None] = _silent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deviation:
+    """An artifact that its source does not serve as locked: ``error`` says what is there instead, if anything."""
+
+    artifact: str
+    error: TorchmatrixError
+
+
 class Backend(Protocol):
     """One way to resolve and install."""
 
@@ -64,6 +88,12 @@ class Backend(Protocol):
 
     def resolve(self, request: ResolveRequest) -> Resolution:
         """Resolve a cell for its platform from any host."""
+
+    def fetch(self, request: FetchRequest) -> Mapping[str, Path]:
+        """Every file of a lockfile, checked, by file name; downloaded where it is not here already."""
+
+    def deviations(self, request: FetchRequest) -> tuple[Deviation, ...]:
+        """What the sources serve now under the locked names, compared with what is locked."""
 
     def create(self, request: CreateRequest, sandbox: Sandbox) -> tuple[str, ...]:
         """Make the environment at ``prefix`` from the record alone; returns remarks for the user."""

@@ -12,7 +12,8 @@ from packaging.version import Version
 
 from torchmatrix.errors import CellError
 from torchmatrix.sources.artifacts import default_index_path, file_name
-from torchmatrix.sources.routes import PYPI, PYTORCH, Route, Via
+from torchmatrix.sources.config import PYPI
+from torchmatrix.sources.routes import PYTORCH, Route, Via
 from torchmatrix.target import wheel_tags
 
 if TYPE_CHECKING:

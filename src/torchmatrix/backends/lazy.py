@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from torchmatrix.backends.pip import PipBackend, venv_python
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from torchmatrix.backends import CreateRequest, Resolution, ResolveRequest
+    from torchmatrix.backends import CreateRequest, Deviation, FetchRequest, Resolution, ResolveRequest
     from torchmatrix.catalog import Catalog
     from torchmatrix.matrix.model import Project
     from torchmatrix.sandboxes import Sandbox
@@ -24,8 +25,19 @@ class LazyPipBackend:
 
     name = "pip"
 
-    def __init__(self, config: SourceConfig, catalog: Catalog, store: Store) -> None:
+    def __init__(
+        self,
+        config: SourceConfig,
+        catalog: Catalog,
+        store: Store,
+        *,
+        home: Path,
+        private: Mapping[str, str] | None = None,
+    ) -> None:
+        """``private``: index addresses of the matrix's own sources by name; ``home`` holds netrc."""
         self._config = config
+        self._home = home
+        self._private = dict(private or {})
         self._catalog = catalog
         self._store = store
         self._lock = threading.Lock()
@@ -34,15 +46,29 @@ class LazyPipBackend:
     def inner(self) -> PipBackend:
         """The backend itself."""
         from torchmatrix.backends.uv import find_uv
-        from torchmatrix.sources.reach import Web
+        from torchmatrix.sources.credentials import Credentials
+        from torchmatrix.sources.downloads import Downloads
+        from torchmatrix.sources.hosts import FileHosts
+        from torchmatrix.sources.index import Indexes
+        from torchmatrix.sources.routes import PYTORCH
+        from torchmatrix.sources.web import Web
 
         uv = find_uv()
+        pypi = self._pypi(uv)
+        learned = {name: host for name, host in self._store.remember("file-hosts").items() if isinstance(host, str)}
+        known = {PYTORCH: self._catalog.facts.file_hosts}
+        hosts = FileHosts(self._config, known=known, learned=learned)
+        credentials = Credentials(self._config, home=self._home, private=self._private)
+        web = Web(self._config, hosts=hosts, credentials=credentials)
         return PipBackend(
             uv=uv,
             config=self._config,
-            web=Web(self._config),
+            web=web,
             catalog=self._catalog,
-            pypi=self._pypi(uv),
+            pypi=pypi,
+            credentials=credentials,
+            downloads=Downloads(self._store, web),
+            indexes=Indexes(web),
             scratch=self._store.scratch,
             sizes={key: size for key, size in self._store.remember("sizes").items() if isinstance(size, int)},
         )
@@ -68,9 +94,18 @@ class LazyPipBackend:
             inner = self.inner
         resolution = inner.resolve(request)
         with self._lock:
+            self._store.memorize("file-hosts", inner.web.hosts.learned)
             sizes = {a.sha256: a.size for a in resolution.lockfile.artifacts if a.size is not None}
             self._store.memorize("sizes", sizes)
         return resolution
+
+    def fetch(self, request: FetchRequest) -> Mapping[str, Path]:
+        """As `PipBackend.fetch`."""
+        return self.inner.fetch(request)
+
+    def deviations(self, request: FetchRequest) -> tuple[Deviation, ...]:
+        """As `PipBackend.deviations`."""
+        return self.inner.deviations(request)
 
     def create(self, request: CreateRequest, sandbox: Sandbox) -> tuple[str, ...]:
         """As `PipBackend.create`."""

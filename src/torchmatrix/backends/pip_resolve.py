@@ -8,10 +8,10 @@ import re
 import sys
 import sysconfig
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
-from urllib.parse import quote, unquote, urlsplit
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -19,14 +19,16 @@ from packaging.version import Version
 
 from torchmatrix.backends import Resolution, ResolveRequest
 from torchmatrix.backends.answer import Found, base_addresses, preferences, read_answer
+from torchmatrix.backends.pip_artifacts import artifacts
 from torchmatrix.backends.uv import config_file, explain, folder_of, project_file
 from torchmatrix.command import Command, Outcome, run
 from torchmatrix.errors import CellError, HostError, IntegrityError, SourceUnreachableError
 from torchmatrix.lock.demands import floor_of, input_digest, input_form
-from torchmatrix.lock.model import Artifact, HashFrom, Lockfile
+from torchmatrix.lock.model import Artifact, Lockfile
 from torchmatrix.matrix.model import requirement_name
-from torchmatrix.sources.artifacts import default_index_path, file_name, sha256_of, sizes
-from torchmatrix.sources.routes import PYPI, PYTORCH, Policy, Route, Router, Via, what_to_set
+from torchmatrix.sources.config import PYPI
+from torchmatrix.sources.nightlies import day_of
+from torchmatrix.sources.routes import Policy, Route, Router, Via, what_to_set
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -57,25 +59,57 @@ class Resolver:
                 f"{self._cell}: uv resolves for a free-threaded Python only with that interpreter at hand",
                 hint=f"run: uv python install {self._cell.python}",
             )
-        requirements = self._requirements()
+        if self._cell.torch.is_nightly:
+            return self._nightly()
+        return self._resolved(self._torch_requirement(), {})
+
+    def _nightly(self) -> Resolution:
+        """The best complete day that resolves. Nothing ever falls back to a release, or mixes days."""
+        from torchmatrix.backends.pip_nightly import NightlyChooser
+
+        first: CellError | None = None
+        chooser = NightlyChooser(self._backend, self._request, self._route(self._cell.source))
+        for pins in chooser.pins():
+            versions = dict(pins.versions)
+            torch = Requirement(f"torch=={versions.pop('torch')}")
+            try:
+                resolution = self._resolved(torch, versions, day=pins.day, remarks=pins.remarks)
+            except CellError as error:
+                first = first or error
+                continue
+            if first is not None:
+                passed = f"nightly of {pins.day}: newer ones do not resolve ({first.message.splitlines()[0]})"
+                return replace(resolution, remarks=(*resolution.remarks, passed))
+            return resolution
+        assert first is not None  # noqa: S101 - without any day the chooser has raised
+        raise first
+
+    def _resolved(
+        self,
+        torch: Requirement,
+        pins: Mapping[str, Version],
+        *,
+        day: dt.date | None = None,
+        remarks: tuple[str, ...] = (),
+    ) -> Resolution:
+        requirements = self._requirements(torch, pins)
         names = {requirement_name(r): s for r in requirements if (s := self._source_of(requirement_name(r))) != PYPI}
         found, routes = self._until_routed(requirements, names)
-        artifacts = self._artifacts(found, names, routes)
-        lockfile = self._lockfile(artifacts)
-        self._check_variant(lockfile)
-        self._remarks += [f"{route}" for route in routes.values() if route.via is not Via.SOURCE]
+        lockfile = self._lockfile(artifacts(self._backend, self._request, found, names, routes))
+        self._check_variant(lockfile, day)
+        said = [*self._remarks, *remarks, *(f"{route}" for route in routes.values() if route.via is not Via.SOURCE)]
         return Resolution(
-            lockfile=lockfile, bases=base_addresses(found, names, routes), remarks=tuple(dict.fromkeys(self._remarks))
+            lockfile=lockfile, bases=base_addresses(found, names, routes), remarks=tuple(dict.fromkeys(said))
         )
 
     # -- what is asked ------------------------------------------------------------------------------------------
 
-    def _requirements(self) -> list[Requirement]:
-        torch = self._torch_requirement()
+    def _requirements(self, torch: Requirement, pins: Mapping[str, Version]) -> list[Requirement]:
         others: list[Requirement] = []
         for requirement in self._request.demands.requirements:
-            kept = self._companion(requirement)
-            if kept is not None:
+            if version := pins.get(requirement_name(requirement)):
+                others.append(_pinned(requirement, version))
+            elif (kept := self._companion(requirement)) is not None:
                 others.append(kept)
         return [torch, *others]
 
@@ -89,10 +123,6 @@ class Resolver:
             if fits or (str(cell.torch) == "stable" == previous.inputs.get("torch")):
                 version = held
         if version is None:
-            if cell.torch.date is not None:
-                raise CellError(
-                    f"{cell}: a nightly of one day ({cell.torch.date}) cannot be resolved by the pip backend"
-                )
             return Requirement(f"torch{cell.torch.specifier}" if cell.torch.specifier else "torch")
         return Requirement(f"torch=={self._with_local(version)}")
 
@@ -158,8 +188,12 @@ class Resolver:
         return PYPI
 
     def _route(self, source: str) -> Route:
-        names = ("torch",) if source == self._cell.source and source != PYPI else ()
-        return self._router.route(source, policy=self._policy, names=names)
+        cell = self._cell
+        if source != cell.source or source == PYPI:
+            return self._router.route(source, policy=self._policy)
+        folder = folder_of(source, str(cell.target.accelerator), nightly=cell.torch.is_nightly)
+        page = "/".join(part for part in (folder, "torch/") if part)
+        return self._router.route(source, policy=self._policy, names=("torch",), page=page)
 
     def _compile(
         self, requirements: list[str], names: Mapping[str, str], routes: Mapping[str, Route], sdists: tuple[str, ...]
@@ -188,7 +222,7 @@ class Resolver:
             if request.previous is not None and not request.upgrade:
                 output.write_text(preferences(request.previous), encoding="utf-8")
                 argv += [f"--upgrade-package={name}" for name in request.upgrade_packages]
-            env = self._backend.uv_env()
+            env = self._backend.uv_env(placed)
             if cell.target.platform.is_macos:
                 env["MACOSX_DEPLOYMENT_TARGET"] = cell.target.macos_floor
             outcome = run(Command(argv=tuple(argv), env=env))
@@ -231,58 +265,9 @@ class Resolver:
 
     # -- what came back -----------------------------------------------------------------------------------------
 
-    def _artifacts(
-        self, found: list[Found], names: Mapping[str, str], routes: Mapping[str, Route]
-    ) -> tuple[Artifact, ...]:
-        web, known = self._backend.web, self._backend.sizes
-        hashed = [(package, package.sha256 or sha256_of(web, package.address)) for package in found]
-        known.update({sha256: package.size for package, sha256 in hashed if package.size is not None})
-        if not self._backend.config.offline:
-            wanted = [(sha256, package.address) for package, sha256 in hashed]
-            sizes(web, wanted, known, self._backend.asked)
-        previous = {a.sha256: a for a in self._request.previous.artifacts} if self._request.previous else {}
-        return tuple(
-            self._artifact(package, sha256, routes[names.get(package.name, PYPI)], previous.get(sha256))
-            for package, sha256 in sorted(hashed, key=lambda pair: pair[0].name)
-        )
-
-    def _artifact(self, package: Found, sha256: str, route: Route, before: Artifact | None) -> Artifact:
-        computed = self._cell.torch.is_nightly and route.source == PYTORCH
-        computed = computed or (package.sha256 is None and route.via is Via.SOURCE)
-        size = self._backend.sizes.get(sha256)
-        return Artifact(
-            name=package.name,
-            version=package.version,
-            file=file_name(package.address),
-            sha256=sha256,
-            source=route.source,
-            hash_from=HashFrom.COMPUTED if computed else HashFrom.INDEX,
-            size=size if size is not None or before is None else before.size,
-            path=self._path(package, route) or (before.path if before else None),
-            stand_in=route.via is Via.STAND_IN,
-        )
-
-    def _path(self, package: Found, route: Route) -> str | None:
-        address = unquote(urlsplit(package.address).path)
-        if route.source == PYTORCH:
-            if route.via is Via.SOURCE and "/whl/" in address:
-                return quote(address.split("/whl/", 1)[1])
-            target = self._cell.target
-            return self._catalog.family_path(
-                package.name,
-                file_name(package.address),
-                accelerator=target.accelerator,
-                nightly=self._cell.torch.is_nightly,
-            )
-        if route.source == PYPI:
-            path = default_index_path(package.address)
-            if path is not None or route.via is not Via.SOURCE:
-                return path
-        return quote(address.lstrip("/")) if route.via is Via.SOURCE else None
-
-    def _lockfile(self, artifacts: tuple[Artifact, ...]) -> Lockfile:
+    def _lockfile(self, made: tuple[Artifact, ...]) -> Lockfile:
         cell, request = self._cell, self._request
-        torch = next((artifact for artifact in artifacts if artifact.name == "torch"), None)
+        torch = next((artifact for artifact in made if artifact.name == "torch"), None)
         if torch is None:
             raise CellError(f"{cell}: the resolution holds no torch")
         form = input_form(cell, request.demands, request.sources)
@@ -299,10 +284,16 @@ class Resolver:
             input_digest=input_digest(form),
             inputs=MappingProxyType(form),
             as_of=request.as_of.isoformat() if request.as_of else None,
-            artifacts=artifacts,
+            expires=self._expires(torch.version),
+            artifacts=made,
         )
 
-    def _check_variant(self, lockfile: Lockfile) -> None:
+    def _expires(self, version: Version) -> dt.date | None:
+        """One nightly a day, and the index lists the newest ``keep`` of them."""
+        day = day_of(version)
+        return day + dt.timedelta(days=self._catalog.facts.nightlies.keep) if day else None
+
+    def _check_variant(self, lockfile: Lockfile, day: dt.date | None) -> None:
         """What came back must be the build that was asked for: the local version says which one it is."""
         cell = self._cell
         target = cell.target
@@ -323,6 +314,11 @@ class Resolver:
                 and local != expected
             ):
                 raise IntegrityError(f"{cell}: {artifact.name} {artifact.version} is not a {expected} build")
+            made_on = day_of(artifact.version) if self._catalog.is_family(artifact.name) else None
+            if made_on is not None and made_on != day:
+                raise IntegrityError(
+                    f"{cell}: {artifact.name} {artifact.version} is a nightly of {made_on}, torch is {lockfile.torch}"
+                )
 
 
 def _any_interpreter() -> list[str]:
@@ -332,6 +328,13 @@ def _any_interpreter() -> list[str]:
     """
     plain = sys.implementation.name == "cpython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
     return ["--python", sys.executable] if plain and sys.executable else []
+
+
+def _pinned(requirement: Requirement, version: Version) -> Requirement:
+    """The requirement with its extras and marker, at exactly one version."""
+    extras = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
+    marker = f"; {requirement.marker}" if requirement.marker else ""
+    return Requirement(f"{requirement.name}{extras}=={version}{marker}")
 
 
 def end_of_day(day: dt.date) -> str:

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 
 from torchmatrix.command import Command, Outcome, redact, run
 from torchmatrix.errors import CellError, HostError, IntegrityError, SourceUnreachableError, TorchmatrixError
-from torchmatrix.sources.routes import PYPI, PYTORCH, Route
+from torchmatrix.sources.config import PYPI
+from torchmatrix.sources.credentials import without_userinfo
+from torchmatrix.sources.index import place_address
+from torchmatrix.sources.routes import PYTORCH, Route
 from torchmatrix.target import Accelerator
 
 if TYPE_CHECKING:
@@ -77,14 +80,6 @@ def config_file(routes: Mapping[str, tuple[Route, str | None]]) -> str:
     return "\n".join(lines) + "\n" if lines else ""
 
 
-def index_address(route: Route, folder: str | None) -> str:
-    """The address of the route's index for a folder; stand-ins and flat folders have no folders below."""
-    place = route.place
-    if folder is None or place.flat or route.via == "stand-in":
-        return place.address
-    return f"{place.address}/{folder}"
-
-
 def folder_of(source: str, accelerator: str, *, nightly: bool) -> str | None:
     """The folder below an index: ``cu118`` or ``nightly/cu118`` for the PyTorch index, none for others."""
     if source != PYTORCH:
@@ -93,13 +88,26 @@ def folder_of(source: str, accelerator: str, *, nightly: bool) -> str | None:
     return f"nightly/{label}" if nightly else label
 
 
+def index_names(routes: Mapping[str, tuple[Route, str | None]]) -> dict[str, str]:
+    """The indexes that uv is told of, by name, with their addresses."""
+    return {
+        name: place.address
+        for source, (route, _) in routes.items()
+        for name, place in zip(_names(source, route), route.places, strict=True)
+    }
+
+
+def _names(source: str, route: Route) -> list[str]:
+    """One name a place; the last has that of the source."""
+    return [f"{source}-{position}" for position in range(len(route.places) - 1)] + [source]
+
+
 def _index_tables(source: str, route: Route, folder: str | None, table: str) -> list[str]:
     lines: list[str] = []
-    for position, place in enumerate(route.places):
-        last = position == len(route.places) - 1
-        name = source if last else f"{source}-{position}"
-        address = place.address if source == PYPI else index_address(route, folder)
-        lines += [f"[[{table}]]", f"name = {json.dumps(name)}", f"url = {json.dumps(address)}"]
+    for name, place in zip(_names(source, route), route.places, strict=True):
+        last = name == source
+        address = place_address(place, None if source == PYPI else folder, stand_in=route.via == "stand-in")
+        lines += [f"[[{table}]]", f"name = {json.dumps(name)}", f"url = {json.dumps(without_userinfo(address))}"]
         if place.flat:
             lines.append('format = "flat"')
         if source == PYPI:

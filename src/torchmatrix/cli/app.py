@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from torchmatrix import __version__
-from torchmatrix.cli import build, cache, cells, completion, doctor, export, lock, run_in, verify
+from torchmatrix.cli import build, bundle, cache, cells, completion, diff, doctor, export, lock, run_in, verify
 from torchmatrix.cli.context import Context
 from torchmatrix.console import Console, wants_color
 from torchmatrix.errors import EXIT_CODES, INTERRUPTED, HostError, TorchmatrixError, UsageError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
-GROUPS = (cells, lock, build, verify, run_in, export, doctor, cache, completion)
+GROUPS = (cells, lock, build, verify, run_in, export, diff, bundle, doctor, cache, completion)
 """Modules that add commands, in the order of the help."""
 
 

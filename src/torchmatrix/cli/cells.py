@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from torchmatrix.cli.context import Context, add_select, described
+from torchmatrix.cli.expiry import expiry_warning
 from torchmatrix.errors import TorchmatrixError
 
 if TYPE_CHECKING:
     import argparse
 
     from torchmatrix.cli.buildable import Buildable
+    from torchmatrix.lock.model import Lockfile
     from torchmatrix.matrix.model import Cell, Dropped
 
 
@@ -30,9 +33,8 @@ def handle(context: Context) -> int:
     buildable = Buildable(context)
     dropped = context.expansion.dropped if context.options.all else ()
     if context.json_mode:
-        context.console.json(
-            {"cells": [_cell_json(cell, buildable) for cell in cells], "dropped": [_dropped_json(d) for d in dropped]}
-        )
+        listed = [_cell_json(context, cell, buildable) for cell in cells]
+        context.console.json({"cells": listed, "dropped": [_dropped_json(one) for one in dropped]})
         return 0
     _print_cells(context, cells, buildable)
     if dropped:
@@ -43,8 +45,10 @@ def handle(context: Context) -> int:
     return 0
 
 
-def _cell_json(cell: Cell, buildable: Buildable) -> dict[str, object]:
+def _cell_json(context: Context, cell: Cell, buildable: Buildable) -> dict[str, object]:
     why_not = buildable.why_not(cell)
+    lockfile = read_lockfile(context, cell) if cell.torch.is_nightly else None
+    expires = lockfile.expires if lockfile else None
     return {
         "id": cell.id,
         "python": str(cell.python),
@@ -55,6 +59,7 @@ def _cell_json(cell: Cell, buildable: Buildable) -> dict[str, object]:
         "backend": str(cell.backend),
         "sandbox": str(cell.sandbox),
         "torch": cell.torch_text,
+        "expires": expires.isoformat() if expires else None,
         "buildable_here": why_not is None,
         "why_not": why_not,
     }
@@ -78,26 +83,40 @@ def _print_cells(context: Context, cells: tuple[Cell, ...], buildable: Buildable
     console.data(console.table(["cell", "torch", "platform", "accelerator", "sandbox", "lockfile", "buildable"], rows))
     for note in dict.fromkeys(note for cell in cells for note in cell.notes):
         console.say(f"note: {note}")
+    for cell in cells:
+        if warning := expiry_warning(read_lockfile(context, cell), context.today):
+            console.warn(warning)
 
 
 def _state(context: Context, cell: Cell) -> str:
     """Whether the cell has a lockfile and its environment was verified; ``lock --check`` says if it is stale."""
-    from torchmatrix.lock.record import read_record
-    from torchmatrix.locking import RECORD, read_verified
+    from torchmatrix.locking import read_verified
 
-    folder = context.workspace.envs / cell.id
-    if not folder.exists():
-        return "-"
     try:
-        lockfile = read_record(folder / RECORD)
+        lockfile = _read(context, cell)
     except TorchmatrixError:
         return context.console.style("damaged", "red")
     if lockfile is None:
         return "-"
-    verified = read_verified(folder)
+    verified = read_verified(context.workspace.envs / cell.id)
     if verified is not None and verified.get("lockfile_digest") == lockfile.digest:
         return context.console.style("verified", "green")
     return "locked"
+
+
+def _read(context: Context, cell: Cell) -> Lockfile | None:
+    from torchmatrix.lock.record import read_record
+    from torchmatrix.locking import RECORD
+
+    folder = context.workspace.envs / cell.id
+    return read_record(folder / RECORD) if folder.exists() else None
+
+
+def read_lockfile(context: Context, cell: Cell) -> Lockfile | None:
+    """The cell's lockfile; ``None`` also for a damaged one."""
+    with suppress(TorchmatrixError):
+        return _read(context, cell)
+    return None
 
 
 def _print_dropped(context: Context, dropped: tuple[Dropped, ...]) -> None:

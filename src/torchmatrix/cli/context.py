@@ -13,8 +13,10 @@ from torchmatrix.matrix.model import Cell, SandboxKind
 
 if TYPE_CHECKING:
     import argparse
+    import datetime as dt
     from collections.abc import Mapping
 
+    from torchmatrix.backends.lazy import LazyPipBackend
     from torchmatrix.catalog import Catalog
     from torchmatrix.console import Console
     from torchmatrix.matrix.model import Expansion, Matrix
@@ -44,6 +46,13 @@ class Context:
     def json_mode(self) -> bool:
         """Whether ``--json`` was given."""
         return bool(self.options.json)
+
+    @property
+    def today(self) -> dt.date:
+        """The date in UTC."""
+        import datetime as dt
+
+        return dt.datetime.now(dt.UTC).date()
 
     @property
     def home(self) -> Path:
@@ -139,7 +148,6 @@ class Context:
     @cached_property
     def workspace(self) -> Workspace:
         """Everything the pipeline needs."""
-        from torchmatrix.backends.lazy import LazyPipBackend
         from torchmatrix.workspace import Workspace
 
         return Workspace(
@@ -147,11 +155,17 @@ class Context:
             expansion=self.expansion,
             catalog=self.catalog,
             store=self.store,
-            backends={"pip": LazyPipBackend(self.source_config, self.catalog, self.store)},
+            backends={"pip": self.pip_backend({name: one.index for name, one in self.matrix.sources.items()})},
             sandboxes={SandboxKind.NATIVE: self.native},
             env=self.environ,
             tell=self.tell,
         )
+
+    def pip_backend(self, private: Mapping[str, str]) -> LazyPipBackend:
+        """The pip backend; ``private``: addresses of the matrix's own sources by name."""
+        from torchmatrix.backends.lazy import LazyPipBackend
+
+        return LazyPipBackend(self.source_config, self.catalog, self.store, home=self.home, private=private)
 
     def tell(self, cell: str, text: str) -> None:
         """Progress of a cell: one line that the next replaces on a terminal; in a pipe only with ``-v``."""

@@ -146,10 +146,9 @@ def _configuration(context: Context) -> Section:
 def _sources(context: Context) -> Section:
     if context.source_config.offline:
         return [("all", "not asked: --offline")]
-    from torchmatrix.backends.lazy import LazyPipBackend
     from torchmatrix.sources.config import PYTORCH_BASE
 
-    backend = LazyPipBackend(context.source_config, context.catalog, context.store).inner
+    backend = context.pip_backend({}).inner
     wanted: list[tuple[str, str]] = [("pypi", backend.pypi)] if backend.pypi else []
     wanted.append(("pytorch", PYTORCH_BASE))
     with suppress(TorchmatrixError):  # the cells section says what is wrong with the matrix

@@ -1,7 +1,8 @@
-"""``export`` and ``diff``: one lockfile in another format, and what changed between two."""
+"""``export``: one lockfile in another format."""
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the commands."""
+    """Add the command."""
     export = commands.add_parser(
         "export", help="one lockfile in another format", description="Write a lockfile in another format."
     )
@@ -24,13 +25,6 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     export.add_argument("--format", required=True, metavar="F", help="requirements.txt or pylock.toml")
     export.add_argument("--output", "-o", type=Path, metavar="FILE", help="instead of stdout")
     export.set_defaults(handler=handle_export)
-    differ = commands.add_parser(
-        "diff", help="what changed between two lockfiles", description="Compare two lockfiles."
-    )
-    differ.add_argument("before", metavar="A", help="a cell id, a cell.json, or REV:PATH of git")
-    differ.add_argument("after", metavar="B")
-    differ.add_argument("--format", choices=("text", "markdown", "json"), default="text")
-    differ.set_defaults(handler=handle_diff)
 
 
 def handle_export(context: Context) -> int:
@@ -55,43 +49,14 @@ def handle_export(context: Context) -> int:
     return 0
 
 
-def handle_diff(context: Context) -> int:
-    """Print what changed."""
-    from torchmatrix.lock import diff as lock_diff
-
-    before, after = _read(context, context.options.before), _read(context, context.options.after)
-    changes = lock_diff.diff(before, after)
-    if context.json_mode or context.options.format == "json":
-        context.console.json({"before": before.digest, "after": after.digest, "changes": lock_diff.to_json(changes)})
-    elif context.options.format == "markdown":
-        context.console.data(lock_diff.render_markdown(changes, after.cell).rstrip())
-    else:
-        context.console.data(lock_diff.render_text(changes))
-    return 0
-
-
 def _read(context: Context, name: str) -> Lockfile:
     """The record that ``name`` means: a file, a folder with one, REV:PATH, or a cell of the matrix."""
-    from torchmatrix.lock.record import parse_record, read_record
+    from torchmatrix.cli.diff import Finder
 
-    path = Path(name)
-    if path.is_dir():
-        path /= "cell.json"
-    if not path.exists() and ":" in name:
-        return parse_record(_from_git(context, name), Path(name))
-    if not path.exists():
-        path = context.matrix.folder / "envs" / name / "cell.json"
-    lockfile = read_record(path)
-    if lockfile is None:
+    path = context.matrix.folder / "envs" / name / "cell.json"
+    if ":" not in name and not os.path.lexists(name) and not os.path.lexists(path):
         raise UsageError(f"{name}: no lockfile: {path} does not exist", hint=f"run: torchmatrix lock {name}")
-    return lockfile
-
-
-def _from_git(context: Context, name: str) -> str:
-    from torchmatrix.command import Command, run
-
-    revision, _, path = name.partition(":")
-    outcome = run(Command(argv=("git", "show", f"{revision}:./{path}"), env=context.environ))
-    if not outcome.ok:
-        raise UsageError(f"{name}: git cannot show it: {outcome.stderr.strip()}", hint="write REV:envs/CELL/cell.json")
-    return outcome.stdout
+    side = Finder(project=context.matrix.folder.absolute(), env=context.environ).find(name)
+    if side.tree or side.lockfile is None:
+        raise UsageError(f"{name}: more than one lockfile", hint="name one cell; torchmatrix list shows them")
+    return side.lockfile

@@ -8,11 +8,14 @@ from contextlib import suppress
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from torchmatrix.cli.cells import read_lockfile
 from torchmatrix.cli.context import Context, add_select, described
+from torchmatrix.cli.expiry import expiry_warning
 from torchmatrix.console import counted
-from torchmatrix.errors import StaleLockfileError, UsageError
+from torchmatrix.errors import StaleLockfileError, TorchmatrixError, UsageError, combine_exit_codes
 
 if TYPE_CHECKING:
+    from torchmatrix.lock.model import Lockfile
     from torchmatrix.matrix.model import Cell
     from torchmatrix.pipeline import CellResult
 
@@ -24,6 +27,11 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     )
     add_select(parser)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 3 when a lockfile is out of date")
+    parser.add_argument(
+        "--online",
+        action="store_true",
+        help="with --check: also compare what the sources serve now with what is locked; exit 5 for other bytes",
+    )
     parser.add_argument(
         "--upgrade",
         "-U",
@@ -54,6 +62,8 @@ def handle(context: Context) -> int:
     cells = context.cells()
     if context.options.check:
         return _check(context)
+    if context.options.online:
+        raise UsageError("--online belongs to --check", hint="run: torchmatrix lock --check --online")
     wanted = context.options.upgrade or []
     packages = tuple(_normalized(name) for name in wanted if name)
     _know(packages, cells, context)
@@ -119,22 +129,70 @@ def _check(context: Context) -> int:
 
     if context.options.upgrade or context.options.as_of:
         raise UsageError("--check writes nothing, so --upgrade and --as-of have no meaning beside it")
-    rows, stale = [], 0
-    for cell in context.cells():
+    if context.options.online and context.source_config.offline:
+        raise UsageError("--check --online asks the sources, and --offline forbids it", hint="leave one of them out")
+    rows: list[dict[str, object]] = []
+    stale, codes = 0, list[int]()
+    cells = context.cells()
+    for done, cell in enumerate(cells):
         reasons = check_lockfile(cell, context.workspace)
         stale += bool(reasons)
-        rows.append({"id": cell.id, "up_to_date": not reasons, "reasons": list(reasons)})
+        warning: str | None = None
+        deviations: list[dict[str, object]] = []
+        lockfile = read_lockfile(context, cell) if not reasons else None
+        if lockfile is not None:
+            warning = expiry_warning(lockfile, context.today)
+            if context.options.online:
+                context.console.status(f"{done} of {len(cells)} lockfiles compared …")
+                deviations, code = _compare(context, lockfile)
+                codes.append(code)
+        rows.append(
+            {
+                "id": cell.id,
+                "up_to_date": not reasons,
+                "reasons": list(reasons),
+                "warning": warning,
+                **({"deviations": deviations} if context.options.online else {}),
+            }
+        )
         for reason in reasons:
             context.console.say(f"{cell}: {reason}")
+        if warning:
+            context.console.warn(warning)
+    context.console.clear()
     if context.json_mode:
         context.console.json({"cells": rows})
+    return _verdict(context, rows, stale, codes)
+
+
+def _verdict(context: Context, rows: list[dict[str, object]], stale: int, codes: list[int]) -> int:
+    """The last line and the exit code of ``--check``."""
+    worst = combine_exit_codes([*codes, *([StaleLockfileError.exit_code] if stale else [])])
     if stale:
         context.console.error(
             f"{stale} of {len(rows)} lockfiles are out of date", "run: torchmatrix lock, and commit envs/"
         )
-        return StaleLockfileError.exit_code
-    context.console.say(f"{counted(len(rows), 'lockfile')} up to date")
-    return 0
+    elif worst == 0:
+        compared = ", and their sources serve the same bytes" if context.options.online else ""
+        context.console.say(f"{counted(len(rows), 'lockfile')} up to date{compared}")
+    return worst
+
+
+def _compare(context: Context, lockfile: Lockfile) -> tuple[list[dict[str, object]], int]:
+    """What the sources serve otherwise than locked, JSON-ready, and the exit code for it."""
+    from torchmatrix.command import redact
+    from torchmatrix.fetching import find_deviations
+
+    try:
+        found = [(one.artifact, one.error) for one in find_deviations(lockfile, context.workspace)]
+    except TorchmatrixError as failure:
+        found = [("", failure)]
+    for _, error in found:
+        context.console.error(f"{lockfile.cell}: {redact(error.message)}", error.hint)
+    told: list[dict[str, object]] = [
+        {"artifact": name or None, "class": error.kind, "message": redact(error.message)} for name, error in found
+    ]
+    return told, combine_exit_codes([error.exit_code for _, error in found])
 
 
 def _print_result(context: Context, result: CellResult) -> None:

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Mapping
 
     from packaging.version import Version
@@ -69,6 +70,8 @@ class Lockfile:
     inputs: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
     as_of: str | None = None
     """``--as-of`` date, ISO 8601."""
+    expires: dt.date | None = None
+    """For nightlies: about when the index, which lists the newest ones only, will not list them any more."""
     artifacts: tuple[Artifact, ...] = ()
     """Sorted by name."""
 

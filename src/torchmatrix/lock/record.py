@@ -5,6 +5,7 @@ One artifact a line, so that a version-control diff is a list of changed artifac
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
 import json
 import re
@@ -35,6 +36,8 @@ def render_record(lockfile: Lockfile) -> str:
     head["torch"] = str(lockfile.torch)
     if lockfile.as_of:
         head["as_of"] = lockfile.as_of
+    if lockfile.expires:
+        head["expires"] = lockfile.expires.isoformat()
     head["input_digest"] = lockfile.input_digest
     head["digest"] = lockfile.digest
     lines = [f"  {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}," for key, value in head.items()]
@@ -110,6 +113,7 @@ def _parse(data: Mapping[str, Any]) -> Lockfile:
         input_digest=str(data["input_digest"]),
         inputs=MappingProxyType(dict(data["inputs"])),
         as_of=data.get("as_of"),
+        expires=dt.date.fromisoformat(data["expires"]) if data.get("expires") else None,
         artifacts=artifacts,
     )
     if data["digest"] != lockfile.digest:

@@ -37,6 +37,13 @@ _INDEX_OPTIONS = {"-i", "-f", "--index", "--index-url", "--extra-index-url", "--
 _OPTION = re.compile(r"(?:^|\s)(--?[A-Za-z][\w-]*)")
 _DIRECT = re.compile(r"(?:[a-z][a-z0-9+.-]*://|\.{1,2}[/\\]|/|[A-Za-z]:\\|git\+)|\S*\.(?:whl|tar\.gz|zip)$")
 _LONGEST_REQUIREMENT = 1_000
+CARRIES = "carries credentials, and this file is committed"
+BARE_URL = (
+    "write the bare URL; keep user and password in ~/.netrc, a keyring, or UV_INDEX_<NAME>_USERNAME and "
+    "UV_INDEX_<NAME>_PASSWORD"
+)
+_CREDENTIALS = re.compile(r"https?://[^\s/?#'\"]*@|[a-z][a-z0-9+.-]*://[^\s/?#@:'\"]*:[^\s/?#@'\"]+@", re.IGNORECASE)
+"""User info of a web address, or a password in any other: the bare user of ``git+ssh://git@…`` is no secret."""
 URL_FORMS = "write https://HOST/PATH, http://HOST/PATH or file:///PATH"
 USE_SOURCES = "name the index under sources, with the packages that it alone serves"
 
@@ -117,10 +124,7 @@ def index_url(text: str) -> str:
     except ValueError:
         raise Rejected("is not a URL: its host or port cannot be read") from None
     if "@" in parts.netloc:
-        raise Rejected(
-            "carries credentials, and this file is committed",
-            "write the bare URL; keep user and password in ~/.netrc, a keyring or the environment",
-        )
+        raise Rejected(CARRIES, BARE_URL)
     if parts.query or parts.fragment:
         raise Rejected(
             "carries a query or a fragment, which is no part of an index address",
@@ -131,9 +135,19 @@ def index_url(text: str) -> str:
     return text
 
 
+def remark(text: str) -> str:
+    """A text that is shown and kept in reports: no address in it may carry credentials."""
+    if _CREDENTIALS.search(text):
+        raise Rejected(CARRIES, "write the URL without user and password")
+    return text
+
+
 def shell_command(text: str) -> str:
     """A command line that splits into words as a POSIX shell would."""
     import shlex
+
+    if _CREDENTIALS.search(text):  # results and verified.json name the commands of a cell
+        raise Rejected(CARRIES, "let the command read user and password from ~/.netrc or the environment")
 
     try:
         shlex.split(text)

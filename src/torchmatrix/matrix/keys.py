@@ -216,13 +216,15 @@ _NESTED_KEYS = (
     ),
     Key(
         name="reason",
-        kind=Text(what="a reason in words"),
+        kind=Text(what="a reason in words", parse=fields.remark),
         places=_EXCLUDE,
         description="Why; shown by list --all and in reports.",
     ),
     Key(
         name="url",
-        kind=Text(what="an http(s) URL", pattern=fields.WEB_URL, mismatch="write https://HOST/PATH"),
+        kind=Text(
+            what="an http(s) URL", parse=fields.remark, pattern=fields.WEB_URL, mismatch="write https://HOST/PATH"
+        ),
         places=_EXCLUDE,
         description="Where the reason can be read up.",
     ),

@@ -17,9 +17,7 @@ from torchmatrix.sources.config import local_path
 if TYPE_CHECKING:
     from collections.abc import Iterable, MutableMapping
 
-    import urllib3
-
-    from torchmatrix.sources.reach import Web
+    from torchmatrix.sources.web import Web
 
 _BLOCK = 1 << 20
 _HEADS = 16
@@ -46,18 +44,19 @@ class Asked:
 
 
 def sizes(
-    web: Web, wanted: Iterable[tuple[str, str]], known: MutableMapping[str, int], asked: Asked | None = None
+    web: Web, wanted: Iterable[tuple[str, str, str]], known: MutableMapping[str, int], asked: Asked | None = None
 ) -> None:
-    """Add to ``known`` (sha256 -> bytes) the size of each (sha256, address) that a HEAD or the file tells.
+    """Add to ``known`` (sha256 -> bytes) the size of each (sha256, address, source) that a HEAD or the file tells.
 
     What cannot be told stays out: a size is never estimated. ``asked`` is shared by threads that ask at the same time.
+    A redirect to a host that is none of the source's is an `IntegrityError`.
     """
-    missing = {sha256: address for sha256, address in wanted if sha256 not in known}
+    missing = {sha256: (address, source) for sha256, address, source in wanted if sha256 not in known}
     mine, others = (asked or Asked()).claim(missing)
     try:
         if mine:
             with ThreadPoolExecutor(min(_HEADS, len(mine))) as pool:
-                found = pool.map(lambda sha256: _size(web, missing[sha256]), mine)
+                found = pool.map(lambda sha256: _size(web, *missing[sha256]), mine)
                 for future, size in zip(mine.values(), found, strict=True):
                     future.set_result(size)
     finally:
@@ -69,53 +68,15 @@ def sizes(
                 known[sha256] = size
 
 
-def _size(web: Web, address: str) -> int | None:
+def _size(web: Web, address: str, source: str) -> int | None:
     path = local_path(address)
     if path is not None:
         return path.stat().st_size if path.is_file() else None
-    from urllib3.exceptions import HTTPError
-
     try:
-        response = web.pool(address).request(
-            "HEAD", address, redirect=True, retries=2, headers={"Accept-Encoding": "identity"}
-        )
-    except HTTPError:
+        reply = web.head(address, source=source)
+    except SourceUnreachableError:
         return None
-    length = response.headers.get("Content-Length")
-    return int(length) if response.status == 200 and length and length.isdigit() else None
-
-
-def sha256_of(web: Web, address: str) -> str:
-    """The sha256 of the bytes at ``address``, read once."""
-    digest = hashlib.sha256()
-    for block in _blocks(web, address):
-        digest.update(block)
-    return digest.hexdigest()
-
-
-def _blocks(web: Web, address: str) -> Iterable[bytes]:
-    path = local_path(address)
-    if path is not None:
-        try:
-            with path.open("rb") as file:
-                while block := file.read(_BLOCK):
-                    yield block
-        except OSError as error:
-            raise SourceUnreachableError(
-                f"{path}: cannot be read: {error.strerror}; its sha256 cannot be computed"
-            ) from error
-        return
-    from urllib3.exceptions import HTTPError
-
-    try:
-        response: urllib3.BaseHTTPResponse = web.pool(address).request(
-            "GET", address, redirect=True, retries=3, preload_content=False
-        )
-        if response.status != 200:
-            raise SourceUnreachableError(f"{address} answered {response.status}; its sha256 cannot be computed")
-        yield from response.stream(_BLOCK)
-    except HTTPError as error:
-        raise SourceUnreachableError(f"{address}: broke off while its sha256 was computed: {error}") from error
+    return reply.length if reply.status == 200 else None
 
 
 def default_index_path(address: str) -> str | None:

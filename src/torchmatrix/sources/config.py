@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 PYTORCH_BASE = "https://download.pytorch.org/whl"
 """Address of the source ``pytorch`` (https://pytorch.org/get-started/locally/)."""
 
+PYPI = "pypi"
+"""Name of the default index."""
+
 _KEPT_UV = ("UV_CACHE_DIR", "UV_HTTP_TIMEOUT", "UV_HTTP_RETRIES", "UV_CONCURRENT_DOWNLOADS", "UV_LINK_MODE",
             "UV_KEYRING_PROVIDER", "UV_PYTHON_INSTALL_DIR", "UV_LOCK_TIMEOUT")  # fmt: skip
 _CREDENTIAL = re.compile(r"UV_INDEX_\w+_(USERNAME|PASSWORD)")
@@ -34,6 +37,8 @@ class SourceConfig:
     extra_indexes: tuple[Setting, ...] = ()
     find_links: tuple[Setting, ...] = ()
     mirrors: Mapping[str, tuple[Setting, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    file_hosts: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    """Hosts that may serve a source's files, beside those that are known."""
     cert: Setting | None = None
     proxy: Setting | None = None
     offline: bool = False
@@ -46,7 +51,8 @@ def read_source_config(
 ) -> SourceConfig:
     """Everything that says where packages come from, from the environment and the configuration files."""
     pip = read_pip_config(environ, prefix=prefix, home=home)
-    mirrors = _read_mirrors(environ, config_file)
+    tables = _config_tables(config_file)
+    mirrors = _read_mirrors(environ, config_file, tables["mirrors"])
     cert = _first(environ, "SSL_CERT_FILE") or pip.cert
     default_index = _first(environ, "TORCHMATRIX_DEFAULT_INDEX", "UV_DEFAULT_INDEX", "UV_INDEX_URL") or pip.index_url
     listed = [setting for settings in mirrors.values() for setting in settings]
@@ -58,6 +64,7 @@ def read_source_config(
         extra_indexes=pip.extra_index_urls,
         find_links=pip.find_links,
         mirrors=mirrors,
+        file_hosts=_read_file_hosts(environ, tables["file-hosts"]),
         cert=cert,
         proxy=pip.proxy,
         offline=offline or environ.get("TORCHMATRIX_OFFLINE", "") not in ("", "0"),
@@ -83,23 +90,47 @@ def _check_address(setting: Setting) -> None:
         ) from error
 
 
-def _read_mirrors(environ: Mapping[str, str], config_file: Path) -> Mapping[str, tuple[Setting, ...]]:
+def _read_mirrors(
+    environ: Mapping[str, str], config_file: Path, table: Mapping[str, list[str]]
+) -> Mapping[str, tuple[Setting, ...]]:
     found: dict[str, list[Setting]] = {}
-    if text := environ.get("TORCHMATRIX_MIRRORS"):
-        for entry in text.split():
-            name, equals, place = entry.partition("=")
-            if not (name and equals and place):
-                raise UsageError(
-                    f"TORCHMATRIX_MIRRORS: {entry!r} is not NAME=ADDRESS",
-                    hint='write for example TORCHMATRIX_MIRRORS="pytorch=https://mirror.example/whl"',
-                )
-            found.setdefault(name, []).append(Setting(value=place, origin="TORCHMATRIX_MIRRORS"))
-    for name, places in _config_file_mirrors(config_file).items():
+    for name, place in _pairs(environ, "TORCHMATRIX_MIRRORS", "pytorch=https://mirror.example/whl"):
+        found.setdefault(name, []).append(Setting(value=place, origin="TORCHMATRIX_MIRRORS"))
+    for name, places in table.items():
         found.setdefault(name, []).extend(Setting(value=place, origin=str(config_file)) for place in places)
     for name, settings in found.items():
         for setting in settings:
             _check_mirror(name, setting)
     return MappingProxyType({name: tuple(places) for name, places in found.items()})
+
+
+def _pairs(environ: Mapping[str, str], variable: str, example: str) -> list[tuple[str, str]]:
+    """The ``NAME=VALUE`` entries of a variable. What is none is not printed: it may hold a password."""
+    pairs = []
+    for entry in environ.get(variable, "").split():
+        name, equals, value = entry.partition("=")
+        if not (name and equals and value) or "://" in name:
+            from torchmatrix.command import redact  # it brings subprocess along
+
+            raise UsageError(
+                f"{variable}: {redact(entry)!r} is not NAME=VALUE", hint=f'write for example {variable}="{example}"'
+            )
+        pairs.append((name, value))
+    return pairs
+
+
+def _read_file_hosts(environ: Mapping[str, str], table: Mapping[str, list[str]]) -> Mapping[str, tuple[str, ...]]:
+    found: dict[str, list[str]] = {name: list(hosts) for name, hosts in table.items()}
+    for name, host in _pairs(environ, "TORCHMATRIX_FILE_HOSTS", "pytorch=files.mirror.example"):
+        found.setdefault(name, []).append(host)
+    for name, hosts in found.items():
+        for host in hosts:
+            if "/" in host or "@" in host or ":" in host:
+                raise UsageError(
+                    f"file-hosts: {name}: {host.rpartition('@')[2]!r} is no host name",
+                    hint="write the name alone, without https:// and without a port",
+                )
+    return MappingProxyType({name: tuple(host.lower() for host in hosts) for name, hosts in found.items()})
 
 
 def _check_mirror(name: str, setting: Setting) -> None:
@@ -114,27 +145,28 @@ def _check_mirror(name: str, setting: Setting) -> None:
         raise UsageError(f"{setting.origin}: the mirror of {name} has user and host but no scheme", hint=known)
 
 
-def _config_file_mirrors(path: Path) -> dict[str, list[str]]:
+def _config_tables(path: Path) -> dict[str, dict[str, list[str]]]:
+    """The tables ``mirrors`` and ``file-hosts`` of the user's configuration file; one value or a list of them each."""
+    tables: dict[str, dict[str, list[str]]] = {"mirrors": {}, "file-hosts": {}}
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
-        return {}
+        return tables
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not valid TOML: {error}") from error
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
-    if unknown := set(data) - {"mirrors"}:
-        raise UsageError(f"{path}: unknown key {min(unknown)!r}; the file may hold [mirrors]")
-    mirrors = data.get("mirrors", {})
-    if not isinstance(mirrors, dict):
-        raise UsageError(f"{path}: mirrors: write a table, NAME = ADDRESS")
-    result: dict[str, list[str]] = {}
-    for name, value in mirrors.items():
-        places = [value] if isinstance(value, str) else value
-        if not isinstance(places, list) or not all(isinstance(place, str) for place in places):
-            raise UsageError(f"{path}: mirrors.{name}: write one address or a list of addresses")
-        result[name] = places
-    return result
+    if unknown := set(data) - set(tables):
+        raise UsageError(f"{path}: unknown key {min(unknown)!r}; the file may hold [mirrors] and [file-hosts]")
+    for table, entries in data.items():
+        if not isinstance(entries, dict):
+            raise UsageError(f"{path}: {table}: write a table, NAME = ADDRESS")
+        for name, value in entries.items():
+            places = [value] if isinstance(value, str) else value
+            if not isinstance(places, list) or not all(isinstance(place, str) for place in places):
+                raise UsageError(f"{path}: {table}.{name}: write one address or a list of addresses")
+            tables[table][name] = places
+    return tables
 
 
 def _child_env(environ: Mapping[str, str], cert: Setting | None, pip: PipConfig) -> dict[str, str]:

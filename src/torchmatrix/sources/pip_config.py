@@ -39,6 +39,8 @@ class PipConfig:
     find_links: tuple[Setting, ...] = ()
     cert: Setting | None = None
     proxy: Setting | None = None
+    keyring_provider: Setting | None = None
+    """``auto``, ``disabled``, ``import`` or ``subprocess``."""
 
 
 def read_pip_config(environ: Mapping[str, str], *, prefix: Path, home: Path) -> PipConfig:
@@ -59,6 +61,7 @@ def read_pip_config(environ: Mapping[str, str], *, prefix: Path, home: Path) -> 
         find_links=_several(settings.get("find-links")),
         cert=_expanded(settings.get("cert"), home),
         proxy=settings.get("proxy"),
+        keyring_provider=settings.get("keyring-provider"),
     )
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from torchmatrix.sources.config import SourceConfig, local_path
-
 if TYPE_CHECKING:
     import urllib3
+
+    from torchmatrix.sources.config import SourceConfig
 
 CONNECT_SECONDS = 5.0
 """How long a host may take to accept a connection; twice this stays below the 15 s that a refusal may cost."""
@@ -30,11 +28,29 @@ class Trouble(StrEnum):
     PROXY = "proxy"
     TIMEOUT = "timeout"
     BROKEN = "broken"
+    BUSY = "busy"
+    ANSWER = "answer"
+    """It answered, but not with what is needed."""
 
     @property
     def allows_stand_in(self) -> bool:
         """DESIGN §7: after a DNS, connect or TLS failure before anything was read, never after a timeout."""
         return self in (Trouble.DNS, Trouble.CONNECT, Trouble.TLS)
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same request may succeed a moment later."""
+        return self in (Trouble.CONNECT, Trouble.TIMEOUT, Trouble.BROKEN, Trouble.BUSY)
+
+    def hint(self, source: str) -> str:
+        """What to do about it."""
+        mirror = f'name a mirror: TORCHMATRIX_MIRRORS="{source}=ADDRESS"'
+        return {
+            Trouble.TLS: "set SSL_CERT_FILE to the certificates that your network uses",
+            Trouble.PROXY: "check HTTPS_PROXY and NO_PROXY",
+            Trouble.DNS: f"check the network and the address, set HTTPS_PROXY, or {mirror}",
+            Trouble.BUSY: f"the server is overloaded or broken; try again later, or {mirror}",
+        }.get(self, f"check the network, try again, or {mirror}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +60,8 @@ class Reach:
     address: str
     trouble: Trouble | None = None
     reason: str = ""
+    status: int | None = None
+    """What a server answered, whatever that means."""
 
     @property
     def ok(self) -> bool:
@@ -56,88 +74,39 @@ class Reach:
         return urlsplit(self.address).hostname or self.address
 
 
-class Web:
-    """HTTP with the certificates and proxies of a configuration; connections are kept, results of probes remembered."""
+def timeout() -> urllib3.Timeout:
+    """The time limits of one request."""
+    import urllib3
 
-    def __init__(self, config: SourceConfig) -> None:
-        self._config = config
-        self._reached: dict[str, Reach] = {}
-        self._asking: dict[str, threading.Lock] = {}
-        self._lock = threading.Lock()
+    return urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS)
 
-    @cached_property
-    def _direct(self) -> urllib3.PoolManager:
-        import urllib3
 
-        return urllib3.PoolManager(
-            num_pools=8, maxsize=16, block=True, retries=False, ca_certs=self._certificates, timeout=self._timeout
-        )
+def trouble_of(error: Exception, config: SourceConfig) -> tuple[Trouble, str]:
+    """What a urllib3 error means, and how to say it."""
+    from urllib3 import exceptions as broken
 
-    @property
-    def _certificates(self) -> str | None:
-        return self._config.cert.value if self._config.cert else None
-
-    @property
-    def _timeout(self) -> urllib3.Timeout:
-        import urllib3
-
-        return urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS)
-
-    def pool(self, address: str) -> urllib3.PoolManager:
-        """The connection pool for an address: direct, or through the proxy that the environment names."""
-        import urllib3
-
-        proxy = proxy_for(address, self._config)
-        if proxy is None:
-            return self._direct
-        return urllib3.ProxyManager(
-            proxy, num_pools=8, maxsize=16, retries=False, ca_certs=self._certificates, timeout=self._timeout
-        )
-
-    def reach(self, address: str) -> Reach:
-        """Ask once a process whether the host of ``address`` answers."""
-        path = local_path(address)
-        if path is not None:
-            if path.exists():
-                return Reach(address=address)
-            return Reach(address=address, trouble=Trouble.MISSING, reason=f"{path} does not exist")
-        parts = urlsplit(address)
-        key = f"{parts.scheme}://{parts.netloc}"
-        with self._lock:
-            asking = self._asking.setdefault(key, threading.Lock())
-        with asking:  # many cells want the same host: one asks, the others wait for its answer
-            if key not in self._reached:
-                self._reached[key] = self._ask(address)
-            return self._reached[key]
-
-    def _ask(self, address: str) -> Reach:
-        from urllib3 import exceptions as broken
-
-        try:
-            response = self.pool(address).request("HEAD", address, redirect=False, preload_content=False)
-            response.release_conn()
-        except (broken.ProxyError, broken.ProxySchemeUnknown, broken.ProxySchemeUnsupported) as error:
-            return Reach(address=address, trouble=Trouble.PROXY, reason=f"the proxy failed: {_last_words(error)}")
-        except broken.NameResolutionError:
-            return Reach(address=address, trouble=Trouble.DNS, reason="its name cannot be resolved (DNS)")
-        except broken.NewConnectionError as error:
-            return Reach(address=address, trouble=Trouble.CONNECT, reason=f"no connection: {_last_words(error)}")
-        except broken.SSLError as error:
-            return Reach(address=address, trouble=Trouble.TLS, reason=f"TLS failed: {self._tls_words(error)}")
-        except (broken.ConnectTimeoutError, broken.ReadTimeoutError):
-            return Reach(address=address, trouble=Trouble.TIMEOUT, reason=f"no answer within {READ_SECONDS:.0f} s")
-        except broken.HTTPError as error:
+    match error:
+        case broken.ProxyError() | broken.ProxySchemeUnknown() | broken.ProxySchemeUnsupported():
+            return Trouble.PROXY, f"the proxy failed: {_last_words(error)}"
+        case broken.NameResolutionError():
+            return Trouble.DNS, "its name cannot be resolved (DNS)"
+        case broken.NewConnectionError():
+            return Trouble.CONNECT, f"no connection: {_last_words(error)}"
+        case broken.SSLError():
+            return Trouble.TLS, f"TLS failed: {_tls_words(error, config)}"
+        case broken.ConnectTimeoutError() | broken.ReadTimeoutError():
+            return Trouble.TIMEOUT, f"no answer within {READ_SECONDS:.0f} s"
+        case _:
             # Something accepted the connection: what is there may be the source, so nothing may stand in for it.
             cause = error.args[1] if len(error.args) > 1 else error
-            reason = f"it broke the connection off, or answered with no HTTP ({type(cause).__name__})"
-            return Reach(address=address, trouble=Trouble.BROKEN, reason=reason)
-        return Reach(address=address)
+            return Trouble.BROKEN, f"it broke the connection off, or answered with no HTTP ({type(cause).__name__})"
 
-    def _tls_words(self, error: Exception) -> str:
-        cert = self._config.cert
-        if cert is None or Path(cert.value).exists():
-            return _last_words(error)
-        return f"the certificates {cert.value} (from {cert.origin}) do not exist"
+
+def _tls_words(error: Exception, config: SourceConfig) -> str:
+    cert = config.cert
+    if cert is None or Path(cert.value).exists():
+        return _last_words(error)
+    return f"the certificates {cert.value} (from {cert.origin}) do not exist"
 
 
 def proxy_for(address: str, config: SourceConfig) -> str | None:

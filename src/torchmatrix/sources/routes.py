@@ -10,14 +10,18 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from torchmatrix.command import redact
 from torchmatrix.errors import SourceUnreachableError
-from torchmatrix.sources.config import PYTORCH_BASE, SourceConfig, is_flat, local_path
+from torchmatrix.sources.config import PYPI, PYTORCH_BASE, SourceConfig, is_flat, local_path
 from torchmatrix.sources.pip_config import Setting
-from torchmatrix.sources.reach import Reach, Web
+from torchmatrix.sources.reach import Reach, Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-PYPI, PYTORCH = "pypi", "pytorch"
+    from torchmatrix.sources.web import Web
+
+PYTORCH = "pytorch"
+STAND_IN = "stand-in"
+"""Under this name the hosts of pip's find-links and extra indexes are known."""
 
 
 class Via(StrEnum):
@@ -92,23 +96,62 @@ class Router:
         self._config = config
         self._web = web
         self._addresses: dict[str, str | None] = {PYPI: pypi, PYTORCH: PYTORCH_BASE, **private}
+        for source, address in self._addresses.items():
+            if address is not None:
+                web.hosts.allow(source, address)
+        for setting in (*config.find_links, *config.extra_indexes):
+            web.hosts.allow(STAND_IN, setting.value)
 
-    def route(self, source: str, *, policy: Policy, names: Iterable[str] = ()) -> Route:
-        """The route of ``source`` for packages ``names``; `SourceUnreachableError` when there is none."""
+    def route(self, source: str, *, policy: Policy, names: Iterable[str] = (), page: str | None = None) -> Route:
+        """The route of ``source`` for packages ``names``; `SourceUnreachableError` when there is none.
+
+        ``page``: one that must be there, below the address of an index (``cu118/torch/``). A mirror without it is
+        passed over; the source itself says best what it lacks.
+        """
         tried: list[Reach] = []
+        names = tuple(names)
         for mirror in self._config.mirrors.get(source, ()):
-            reach = Reach(address=mirror.value) if self._config.offline else self._web.reach(mirror.value)
+            reach = self._reach(mirror.value)
+            if reach.ok:
+                reach = self._examined(source, reach, names, page)
             if reach.ok:
                 return _route(source, Via.MIRROR, [mirror])
             tried.append(reach)
         address = self._addresses[source]
         if address is None:  # uv's own default that could not be learned: uv reports what is wrong with it
             return Route(source=source, via=Via.SOURCE, places=(), origin="uv's default")
-        reach = Reach(address=address) if self._config.offline else self._web.reach(address)
+        reach = self._reach(address)
+        if reach.ok:
+            reach = self._examined(source, reach, (), None)
         if reach.ok:
             return _route(source, Via.SOURCE, [Setting(value=address, origin=self._origin(source))])
         tried.append(reach)
-        return self._stand_in(source, tried, policy, tuple(names))
+        return self._stand_in(source, tried, policy, names)
+
+    def _reach(self, address: str) -> Reach:
+        return Reach(address=address) if self._config.offline else self._web.reach(address)
+
+    def _examined(self, source: str, reach: Reach, names: tuple[str, ...], page: str | None) -> Reach:
+        """The same, or with what is wrong: no such page, a folder without the packages, credentials not accepted."""
+        folder = local_path(reach.address)
+        if folder is not None:
+            missing = [name for name in names if is_flat(reach.address) and not self._holds(reach.address, name)]
+            return _lacking(reach, f"it holds no {missing[0]}") if missing else reach
+        if self._config.offline:
+            return reach
+        refused = reach.status in (401, 403, 407)
+        if page is None and not refused:
+            return reach
+        address = f"{reach.address.rstrip('/')}/{page or ''}"
+        try:
+            status = self._web.head(address, source=source).status
+        except SourceUnreachableError as error:
+            return _lacking(reach, error.message.rpartition(": ")[2])
+        if status in (401, 407) or (status == 403 and refused and source != PYTORCH):
+            return _lacking(reach, f"it answered {status}: it wants credentials, or others")
+        if status in (403, 404, 410) and page is not None:
+            return _lacking(reach, f"it answered {status} to {page}")
+        return reach
 
     def _origin(self, source: str) -> str:
         if source == PYPI and self._config.default_index:
@@ -125,6 +168,8 @@ class Router:
             refusal = policy.refuses_stand_in(self._config)
             if refusal is None:
                 usable = [setting for setting in candidates if self._web.reach(setting.value).ok]
+                for setting in usable:
+                    self._web.hosts.allow(source, setting.value)
                 if source == PYPI and usable:
                     return _route(source, Via.STAND_IN, usable, _reasons(tried))
                 for setting in usable:
@@ -148,16 +193,18 @@ class Router:
     def _holds(self, address: str, name: str) -> bool:
         folder = local_path(address)
         if folder is None:
-            from urllib3.exceptions import HTTPError
-
-            url = f"{address.rstrip('/')}/{name}/"
             try:
-                return self._web.pool(url).request("HEAD", url).status == 200
-            except HTTPError:
+                return self._web.head(f"{address.rstrip('/')}/{name}/", source=STAND_IN).ok
+            except SourceUnreachableError:
                 return False
         if (folder / name).is_dir():
             return True
         return any(wheel_name(file.name) == name for file in folder.glob("*.whl"))
+
+
+def _lacking(reach: Reach, reason: str) -> Reach:
+    """Something answered, but not with what is needed: nothing may stand in for that."""
+    return Reach(address=reach.address, trouble=Trouble.ANSWER, reason=reason, status=reach.status)
 
 
 def wheel_name(filename: str) -> str | None:
@@ -173,7 +220,8 @@ def unreachable(source: str, tried: list[Reach], refusal: str | None = None) -> 
     message = f"source {source} cannot be reached: {_reasons(tried)}"
     if refusal:
         message += f" (and {refusal})"
-    return SourceUnreachableError(message, hint=what_to_set(source))
+    credentials = tried and all("credentials" in reach.reason for reach in tried)
+    return SourceUnreachableError(message, hint=credentials_hint(source) if credentials else what_to_set(source))
 
 
 def what_to_set(source: str) -> str:
@@ -183,6 +231,14 @@ def what_to_set(source: str) -> str:
         f"set {variable} to a mirror (URL or folder of wheels), HTTPS_PROXY to a proxy, SSL_CERT_FILE to your "
         "certificates, or use --offline with a warm cache"
     )
+
+
+def credentials_hint(source: str) -> str:
+    """The hint of every error about credentials that were not accepted."""
+    from torchmatrix.sources.credentials import variable_of
+
+    name = variable_of(source)
+    return f"give credentials through netrc, keyring, or UV_INDEX_{name}_USERNAME and UV_INDEX_{name}_PASSWORD"
 
 
 def _reasons(tried: list[Reach]) -> str:

@@ -1,0 +1,184 @@
+"""What uv installs from: every artifact by name, version and sha256, from its own source's place or our downloads."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torchmatrix.backends.uv import config_file, folder_of, project_file
+from torchmatrix.command import Command, run
+from torchmatrix.console import human_bytes
+from torchmatrix.errors import SourceUnreachableError
+from torchmatrix.sources.config import PYPI
+from torchmatrix.sources.routes import Place, Policy, Route, Router, Via
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torchmatrix.backends import CreateRequest
+    from torchmatrix.backends.pip import PipBackend
+    from torchmatrix.lock.model import Artifact, Lockfile
+
+HELD = "held-"
+"""Prefix of the index that holds one downloaded artifact."""
+_UNCACHED = re.compile(r"Identified uncached distribution|Would download|not found in the cache|network was disabled")
+
+
+class Installer:
+    """The routes and inputs of one installation."""
+
+    def __init__(self, backend: PipBackend, request: CreateRequest) -> None:
+        self._backend = backend
+        self._request = request
+        self._held: dict[str, Path] = {}
+        for artifact in request.lockfile.artifacts:
+            if path := backend.downloads.held(artifact.file, artifact.sha256):
+                self._held[artifact.name] = path
+
+    def inputs(
+        self,
+        routes: Mapping[str, Route],
+        scratch: Path,
+        *,
+        artifacts: tuple[Artifact, ...] | None = None,
+        option: tuple[str, ...] = (),
+    ) -> list[str]:
+        """Write what uv installs from, and the arguments that name it."""
+        lockfile = self._request.lockfile
+        wanted = lockfile.artifacts if artifacts is None else artifacts
+        routes = {**routes, **self._held_routes()}
+        files = {
+            "pyproject.toml": install_file(lockfile, routes, wanted, self._held),
+            "hashes.txt": hash_file(lockfile),
+            "uv.toml": config_file(placed(lockfile, routes)),
+        }
+        for name, text in files.items():
+            (scratch / name).write_text(text, encoding="utf-8")
+        project, hashes, settings = (str(scratch / name) for name in files)
+        python = str(self._backend.python(self._request.prefix))
+        return ["--config-file", settings, *option, project, "-c", hashes, "--require-hashes", "--python", python]
+
+    def _held_routes(self) -> dict[str, Route]:
+        """A flat folder for each artifact whose bytes were downloaded before: they do not cross the wire again."""
+        return {
+            HELD + name: Route(
+                source=HELD + name,
+                via=Via.MIRROR,
+                places=(Place(address=str(path.parent), flat=True),),
+                origin="an earlier download",
+            )
+            for name, path in self._held.items()
+        }
+
+    def routes(self) -> tuple[dict[str, Route], tuple[str, ...], bool]:
+        """The route of every source in the record. Unreachable without a stand-in: only the cache is left to try."""
+        request = self._request
+        lockfile, backend = request.lockfile, self._backend
+        router = backend.router(request)
+        policy = Policy(
+            frozen=request.frozen,
+            nightly=lockfile.torch.is_devrelease,
+            matrix_allows_in_ci=request.stand_in_in_ci,
+        )
+        routes: dict[str, Route] = {}
+        offline = backend.config.offline
+        needed = [artifact for artifact in lockfile.artifacts if artifact.name not in self._held]
+        for source in sorted({artifact.source for artifact in needed}):
+            names = [artifact.name for artifact in needed if artifact.source == source]
+            stood_in = any(artifact.stand_in for artifact in needed if artifact.source == source)
+            if offline and stood_in and (route := router.local_stand_in(source, policy=policy, names=names)):
+                routes[source] = route
+                continue
+            folder = folder_of(source, lockfile.accelerator, nightly=lockfile.torch.is_devrelease)
+            page = f"{folder}/{names[0]}/" if folder else None
+            try:
+                routes[source] = router.route(source, policy=policy, names=() if source == PYPI else names, page=page)
+            except SourceUnreachableError:
+                routes[source] = self._from_cache(router, source)
+                offline = True
+        remarks = tuple(f"{route}" for route in routes.values() if route.via is not Via.SOURCE)
+        return routes, remarks, offline
+
+    def _from_cache(self, router: Router, source: str) -> Route:
+        """The unreachable source's own route, if uv's cache alone can serve the record; otherwise raise again."""
+        backend = self._backend
+        private = {name: private.index for name, private in self._request.sources.items()}
+        cached = Router(replace(backend.config, offline=True), backend.web, pypi=backend.pypi, private=private)
+        route = cached.route(source, policy=Policy(frozen=True))
+        wanted = tuple(a for a in self._request.lockfile.artifacts if a.source == source and a.name not in self._held)
+        if not self._cached({source: route}, wanted):
+            router.route(source, policy=Policy(frozen=True))  # raises with the hosts and reasons
+        return route
+
+    def _cached(self, routes: Mapping[str, Route], wanted: tuple[Artifact, ...]) -> bool:
+        """Whether uv could install these without the network."""
+        backend = self._backend
+        with tempfile.TemporaryDirectory(prefix="pip-", dir=backend.scratch) as scratch:
+            inputs = self.inputs(routes, Path(scratch), artifacts=wanted, option=("-r",))
+            argv = (str(backend.uv), "pip", "install", "--offline", "--dry-run", "--no-deps", *inputs)
+            outcome = run(Command(argv=argv, env=backend.uv_env({})))
+        return outcome.ok and not _UNCACHED.search(outcome.stderr)
+
+    def missing(self, routes: Mapping[str, Route]) -> SourceUnreachableError | None:
+        """Which files are not here, each asked of uv's cache by itself; ``None`` when it has them all."""
+        lockfile = self._request.lockfile
+        artifacts = [artifact for artifact in lockfile.artifacts if artifact.name not in self._held]
+        with ThreadPoolExecutor(4) as pool:
+            here = list(pool.map(lambda artifact: self._cached(routes, (artifact,)), artifacts))
+        lacking = [artifact for artifact, cached in zip(artifacts, here, strict=True) if not cached]
+        if not lacking:
+            return None
+        unknown = sum(artifact.size is None for artifact in lacking)
+        total = human_bytes(sum(artifact.size or 0 for artifact in lacking))
+        total += f" and {unknown} of unknown size" if unknown else ""
+        lines = [
+            f"  {a.file} ({human_bytes(a.size) if a.size is not None else 'size unknown'}, {a.source})" for a in lacking
+        ]
+        return SourceUnreachableError(
+            f"{lockfile.cell}: offline, {len(lacking)} of {len(lockfile.artifacts)} files are not here ({total}):\n"
+            + "\n".join(lines),
+            hint="run it once with the network, put the files into a folder and name that in TORCHMATRIX_MIRRORS, "
+            "or use a bundle (torchmatrix unbundle)",
+        )
+
+
+def install_file(
+    lockfile: Lockfile, routes: Mapping[str, Route], artifacts: tuple[Artifact, ...], held: Mapping[str, Path]
+) -> str:
+    """The project file that uv syncs: every artifact as ``name==version``, each from its own source's place."""
+    sources = {artifact.name: artifact.source for artifact in artifacts if artifact.source != PYPI}
+    sources.update({artifact.name: HELD + artifact.name for artifact in artifacts if artifact.name in held})
+    return project_file(
+        (f"{artifact.name}=={artifact.version}" for artifact in artifacts),
+        placed(lockfile, routes),
+        sources,
+        lockfile.python.rstrip("t"),
+    )
+
+
+def placed(lockfile: Lockfile, routes: Mapping[str, Route]) -> dict[str, tuple[Route, str | None]]:
+    """Every route that has a place, with the folder of the lockfile's accelerator below an index."""
+    nightly = lockfile.torch.is_devrelease
+    return {
+        source: (route, folder_of(source, lockfile.accelerator, nightly=nightly))
+        for source, route in routes.items()
+        if route.places
+    }
+
+
+def hash_file(lockfile: Lockfile) -> str:
+    """Constraints with the sha256 of every artifact: uv takes no other bytes."""
+    return "".join(f"{a.name}=={a.version} --hash=sha256:{a.sha256}\n" for a in lockfile.artifacts)
+
+
+def build_options(lockfile: Lockfile) -> list[str]:
+    """Wheels only, except for artifacts that are sdists."""
+    options = ["--only-binary", ":all:"]
+    for artifact in lockfile.artifacts:
+        if not artifact.is_wheel:
+            options += ["--no-binary", artifact.name]
+    return options

@@ -1,0 +1,345 @@
+"""Open a bundle that nobody vouches for: the one archive that its own list allows, or nothing of it.
+
+The list stands first; from it follows every further header to the byte, so that a link, a device, a path that leads
+out, a second copy or a file too many is a difference like any other. What is unpacked was hashed, and appears at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from torchmatrix.bundle.archive import BLOCK, END, first_member, header, padding, room, what_is
+from torchmatrix.bundle.contents import (
+    CELL_ID,
+    DESCRIPTION,
+    FETCH_AGAIN,
+    RECORD,
+    REQUIREMENTS,
+    TEXT_LIMIT,
+    TEXTS,
+    WHEELS,
+    Description,
+    Member,
+    check_against,
+    check_record,
+    parse_description,
+    same_requirements,
+)
+from torchmatrix.bundle.write import BUFFER, silent
+from torchmatrix.console import human_bytes
+from torchmatrix.errors import HostError, IntegrityError, UsageError
+from torchmatrix.files import cannot_write, place_folder, sweep_temporary
+from torchmatrix.host import free_disk
+from torchmatrix.lock.record import DamagedRecordError, parse_record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from torchmatrix.lock.model import Lockfile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unpacked:
+    """A bundle in a folder. ``sha256`` and ``size`` in bytes are those of the archive."""
+
+    folder: Path
+    description: Description
+    lockfile: Lockfile
+    sha256: str
+    size: int
+    fresh: bool
+    """Unpacked in this run, not found there."""
+
+    @property
+    def wheels(self) -> Path:
+        """The folder of the artifacts."""
+        return self.folder / WHEELS
+
+
+@dataclass(slots=True)
+class _Source:
+    """The archive as a stream, hashed while it is read."""
+
+    path: Path
+    file: IO[bytes]
+    size: int
+    done: int = 0
+    progress: Callable[[int, int], None] = silent
+    digest: hashlib._Hash = field(default_factory=hashlib.sha256)
+
+    def take(self, count: int) -> bytes:
+        """Exactly that many bytes, at most `BUFFER` or a small file."""
+        try:
+            block = self.file.read(count)
+        except OSError as error:
+            raise HostError(f"{self.path}: cannot be read: {error.strerror}", hint="check the disk") from error
+        if len(block) != count:
+            raise self.wrong("it ends too early")
+        self.digest.update(block)
+        self.done += count
+        self.progress(self.done, self.size)
+        return block
+
+    def blocks(self, count: int) -> Iterator[bytes]:
+        """That many bytes in blocks."""
+        while count:
+            block = self.take(min(count, BUFFER))
+            count -= len(block)
+            yield block
+
+    def expect(self, expected: bytes, otherwise: str) -> None:
+        """Go past bytes that are known beforehand."""
+        if self.take(len(expected)) != expected:
+            raise self.wrong(otherwise)
+
+    def wrong(self, reason: str) -> IntegrityError:
+        """The error for an archive that is not one that ``bundle`` wrote."""
+        return IntegrityError(f"{self.path}: refused: {reason}", hint=FETCH_AGAIN)
+
+
+def peek(archive: Path) -> Description:
+    """What an archive says it is; nothing but its list was looked at."""
+    with _opened(archive, silent) as source:
+        return parse_description(_first(source), archive)
+
+
+def unpack(archive: Path, folder: Path, *, progress: Callable[[int, int], None] = silent) -> Unpacked:
+    """Check every byte of a bundle and make it appear as ``folder``; its caller holds a lock for that folder.
+
+    Where the same bundle is there already, archive and folder are checked and nothing is written. Raises `UsageError`
+    for what is no bundle, a bundle of a newer release, and a folder that is something else; `IntegrityError` for
+    anything tampered with; `HostError` for the disk.
+    """
+    folder = folder.absolute()
+    with _opened(archive, progress) as source:
+        listed = _first(source)
+        description = parse_description(listed, archive)
+        _check_size(source, description, len(listed))
+        if present := _same_bundle(folder, listed, archive):
+            lockfile = _read_members(source, description, None)
+            _check_folder(folder, description)
+        else:
+            lockfile = _unpack_fresh(source, description, listed, folder)
+        return Unpacked(
+            folder=folder,
+            description=description,
+            lockfile=lockfile,
+            sha256=source.digest.hexdigest(),
+            size=source.size,
+            fresh=not present,
+        )
+
+
+@contextmanager
+def _opened(archive: Path, progress: Callable[[int, int], None]) -> Iterator[_Source]:
+    try:
+        if archive.exists() and not archive.is_file():
+            raise UsageError(f"{archive}: not a file", hint="give the .tar that `torchmatrix bundle` wrote")
+        file = archive.open("rb")
+    except OSError as error:
+        raise UsageError(f"{archive}: cannot be read: {error.strerror}", hint="check the path") from error
+    with file:
+        yield _Source(path=archive, file=file, size=os.fstat(file.fileno()).st_size, progress=progress)
+
+
+def _first(source: _Source) -> bytes:
+    """The bytes of bundle.json, which is the first member of every bundle."""
+    if source.size < BLOCK:
+        raise _no_bundle(source)
+    block = source.take(BLOCK)
+    member = first_member(block)
+    if member is None:
+        described = what_is(block)
+        if described is None:
+            raise _no_bundle(source)
+        raise source.wrong(f"it begins with {described[0]!r}, {described[1]}, instead of CELL/{DESCRIPTION}")
+    path, size = member
+    cell, _, name = path.partition("/")
+    if name != DESCRIPTION or not CELL_ID.fullmatch(cell):
+        raise source.wrong(f"it begins with {path!r} instead of CELL/{DESCRIPTION}")
+    if size > TEXT_LIMIT:
+        raise source.wrong(f"{DESCRIPTION} claims {size} bytes, at most {TEXT_LIMIT} are possible")
+    data = source.take(size)
+    source.expect(padding(size), f"there is something between {DESCRIPTION} and the next file")
+    description = parse_description(data, source.path)
+    if description.cell != cell:
+        raise source.wrong(f"its folder is {cell!r}, its cell {description.cell!r}")
+    return data
+
+
+def _no_bundle(source: _Source) -> UsageError:
+    return UsageError(f"{source.path}: not a bundle", hint="give the .tar that `torchmatrix bundle` wrote")
+
+
+def _check_size(source: _Source, description: Description, listed: int) -> None:
+    """What the list claims must be what the file has, before any of it is believed."""
+    cell = description.cell
+    claimed = room(f"{cell}/{DESCRIPTION}", listed) + len(END)
+    claimed += sum(room(f"{cell}/{one.path}", one.size) for one in description.files)
+    if claimed != source.size:
+        missing = "it was not copied to its end, or " if claimed > source.size else ""
+        raise source.wrong(
+            f"its list makes {claimed} bytes and it has {source.size}: {missing}it was changed after it was written"
+        )
+
+
+def _same_bundle(folder: Path, listed: bytes, archive: Path) -> bool:
+    """Whether the bundle is in ``folder`` already; `UsageError` when something else is."""
+    try:
+        if not folder.is_symlink() and (not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))):
+            return False
+        own = folder / DESCRIPTION
+        if own.is_file() and not own.is_symlink() and own.stat().st_size == len(listed) and own.read_bytes() == listed:
+            return True
+    except OSError as error:
+        raise HostError(f"{folder}: cannot be looked at: {error.strerror}", hint="name another with --into") from error
+    raise UsageError(
+        f"{folder}: exists and does not hold this bundle ({archive})",
+        hint="name another folder with --into, or remove this one",
+    )
+
+
+def _check_folder(folder: Path, description: Description) -> None:
+    """Hash what lies unpacked: it is built from again."""
+    for member in description.files:
+        path = folder / member.path
+        digest = hashlib.sha256()
+        try:
+            if path.is_symlink() or path.parent.is_symlink() or not path.is_file():
+                raise _changed(path)
+            with path.open("rb") as file:
+                while block := file.read(BUFFER):
+                    digest.update(block)
+        except OSError as error:
+            raise HostError(f"{path}: cannot be read: {error.strerror}", hint="check its permissions") from error
+        if digest.hexdigest() != member.sha256:
+            raise _changed(path)
+
+
+def _changed(path: Path) -> IntegrityError:
+    return IntegrityError(
+        f"{path}: is not what was unpacked there", hint="remove the folder, and run the command again"
+    )
+
+
+def _unpack_fresh(source: _Source, description: Description, listed: bytes, folder: Path) -> Lockfile:
+    free = free_disk(folder.parent)
+    if free < source.size:
+        raise HostError(
+            f"{folder}: the bundle has {human_bytes(source.size)}, and {human_bytes(free)} are free there",
+            hint="free space, or unpack it on another disk with --into DIR",
+        )
+    temporary = folder.parent / f".{folder.name}.{secrets.token_hex(4)}.tmp"
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        sweep_temporary(folder.parent, folder.name)
+        temporary.mkdir()
+        (temporary / WHEELS).mkdir()
+        _write(temporary / DESCRIPTION, iter((listed,)))
+        lockfile = _read_members(source, description, temporary)
+        place_folder(temporary, folder)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)  # gone already when everything went well
+    return lockfile
+
+
+def _read_members(source: _Source, description: Description, folder: Path | None) -> Lockfile:
+    """Every file after the list, checked, and written below ``folder`` where there is one; the record that it holds."""
+    lockfile: Lockfile | None = None
+    seen = {DESCRIPTION}
+    for member in description.files:
+        _expect_header(source, description.cell, member, seen)
+        seen.add(member.path)
+        digest = hashlib.sha256()
+        if member.path in TEXTS:
+            data = source.take(member.size)
+            digest.update(data)
+            _check_digest(source, member, digest.hexdigest())
+            if member.path == RECORD:
+                lockfile = _record(source, description, data)
+            elif lockfile is not None and member.path == REQUIREMENTS and not same_requirements(data, lockfile):
+                raise source.wrong(f"{REQUIREMENTS} is not what {RECORD} gives")
+            if folder is not None:
+                _write(folder / member.path, iter((data,)))
+        else:
+            _take_wheel(source, member, folder, digest)
+        source.expect(padding(member.size), f"there is something between {member.path} and the next file")
+    source.expect(END, "it goes on after its last file")
+    if lockfile is None:
+        raise source.wrong(f"it has no {RECORD}")
+    return lockfile
+
+
+def _take_wheel(source: _Source, member: Member, folder: Path | None, digest: hashlib._Hash) -> None:
+    def blocks() -> Iterator[bytes]:
+        for block in source.blocks(member.size):
+            digest.update(block)
+            yield block
+
+    if folder is None:
+        for _ in blocks():
+            pass
+    else:
+        _write(folder / member.path, blocks())
+    _check_digest(source, member, digest.hexdigest())
+
+
+def _check_digest(source: _Source, member: Member, found: str) -> None:
+    if found != member.sha256:
+        raise source.wrong(f"{member.path} has the sha256 {found}, {DESCRIPTION} says {member.sha256}")
+
+
+def _expect_header(source: _Source, cell: str, member: Member, seen: set[str]) -> None:
+    expected = header(f"{cell}/{member.path}", member.size)
+    found = source.take(len(expected))
+    if found != expected:
+        raise source.wrong(_difference(found, cell, member, seen))
+
+
+def _difference(found: bytes, cell: str, member: Member, seen: set[str]) -> str:
+    """Why a header is not the one that has to be there, in words."""
+    described = what_is(found[:BLOCK])
+    where = f"where {member.path} has to be"
+    if described is None:
+        return f"there is no file header {where}"
+    path, kind = described
+    below = path.removeprefix(f"{cell}/")
+    if kind != "a file":
+        return f"{path!r} is {kind}, {where}"
+    if path.startswith("/") or ".." in path.split("/"):
+        return f"{path!r} leads out of the folder, {where}"
+    if below in seen:
+        return f"{path!r} is there a second time, {where}"
+    if below != member.path:
+        return f"{path!r} is not the file that {DESCRIPTION} names, {where}"
+    return f"the header of {path!r} has another size, mode, owner or time than bundles have"
+
+
+def _record(source: _Source, description: Description, data: bytes) -> Lockfile:
+    try:
+        lockfile = parse_record(data.decode("utf-8"), Path(description.cell) / RECORD)
+        check_record(lockfile)
+        check_against(description, lockfile)
+    except DamagedRecordError as error:
+        raise source.wrong(error.message) from error
+    except (ValueError, KeyError) as error:
+        raise source.wrong(f"{RECORD}: {error}") from error
+    return lockfile
+
+
+def _write(path: Path, blocks: Iterator[bytes]) -> None:
+    """Write a new file below a temporary folder and wait for the disk."""
+    with path.open("xb") as file:
+        for block in blocks:
+            file.write(block)
+        file.flush()
+        os.fsync(file.fileno())

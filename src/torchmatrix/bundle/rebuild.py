@@ -1,0 +1,179 @@
+"""Build an environment from an unpacked bundle: from its record and its wheels alone, without any index."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from packaging.version import Version
+
+from torchmatrix.backends import CreateRequest
+from torchmatrix.bundle.contents import needs
+from torchmatrix.environments import specification
+from torchmatrix.errors import HostError
+from torchmatrix.files import write_atomic
+from torchmatrix.matrix.model import Backend, Cell, Expansion, Matrix, SandboxKind, Settings, TorchRequest
+from torchmatrix.sources.config import SourceConfig
+from torchmatrix.sources.pip_config import Setting
+from torchmatrix.target import Accelerator, Platform, PythonVersion, Target
+from torchmatrix.verify import run_probe
+from torchmatrix.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from torchmatrix.backends import Backend as Installer
+    from torchmatrix.bundle.read import Unpacked
+    from torchmatrix.catalog import Catalog
+    from torchmatrix.lock.model import Lockfile
+    from torchmatrix.sandboxes import Sandbox
+    from torchmatrix.store import Store
+    from torchmatrix.verify import Verification
+
+ENVIRONMENT = "env"
+"""The environment's folder in that of the bundle."""
+_MARKER = "env.json"
+"""Written when the environment is finished; one without it is made anew."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """What rebuilding works with. ``child_env`` is uv's cleaned environment, ``env`` the caller's.
+
+    ``backend`` makes the pip backend of a configuration of sources.
+    """
+
+    catalog: Catalog
+    store: Store
+    sandbox: Sandbox
+    backend: Callable[[SourceConfig], Installer]
+    child_env: Mapping[str, str]
+    env: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    live: bool = False
+    tell: Callable[[str, str], None] = lambda _cell, _text: None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rebuilt:
+    """An environment and what the checks found in it. ``created``: in this run, not found there."""
+
+    prefix: Path
+    created: bool
+    verification: Verification
+
+
+def rebuild(unpacked: Unpacked, tools: Tools) -> Rebuilt:
+    """Build the environment of a bundle, or find it built, and verify it; needs neither network nor matrix.
+
+    `HostError` says what is missing when this host is not one that the lockfile is for; the files stay then.
+    """
+    lockfile = unpacked.lockfile
+    cell = cell_of(lockfile)
+    interpreter = _interpreter(cell, unpacked, tools)
+    prefix = unpacked.folder / ENVIRONMENT
+    backend = tools.backend(offline_sources(unpacked, tools.child_env))
+    facts = {
+        "schema": 1,
+        "lockfile_digest": lockfile.digest,
+        "interpreter": tools.sandbox.describe_interpreter(interpreter),
+    }
+    marker = unpacked.folder / _MARKER
+    python = backend.python(prefix)
+    created = not (_read(marker) == facts and python.exists())
+    if created:
+        marker.unlink(missing_ok=True)
+        tools.tell(cell.id, f"installing {len(lockfile.artifacts)} artifacts")
+        request = CreateRequest(lockfile=lockfile, prefix=prefix, interpreter=interpreter, frozen=True, live=tools.live)
+        backend.create(request, tools.sandbox)
+        write_atomic(marker, json.dumps(facts, indent=1) + "\n")
+    tools.tell(cell.id, "verifying")
+    verification = run_probe(
+        python,
+        specification(cell, lockfile, _workspace(cell, unpacked, tools), None),
+        env=tools.sandbox.environ(prefix, tools.env),
+        run=tools.sandbox.run,
+    )
+    return Rebuilt(prefix=prefix, created=created, verification=verification)
+
+
+def cell_of(lockfile: Lockfile) -> Cell:
+    """The cell of a record whose matrix is not here, as far as verifying needs it."""
+    library, _, version = (lockfile.floor or "").partition(" ")
+    floor = {library: version} if library in ("glibc", "macos") else {}
+    torch = lockfile.artifact("torch")
+    return Cell(
+        id=lockfile.cell,
+        python=PythonVersion.parse(lockfile.python),
+        channel=lockfile.channel,
+        target=Target(
+            name=lockfile.target,
+            platform=Platform(lockfile.platform),
+            accelerator=Accelerator.parse(lockfile.accelerator),
+            **floor,
+        ),
+        backend=Backend.PIP,
+        sandbox=SandboxKind.NATIVE,
+        torch=TorchRequest.parse(lockfile.torch.public),
+        torch_version=Version(lockfile.torch.public),
+        source=torch.source if torch else "pytorch",
+    )
+
+
+def offline_sources(unpacked: Unpacked, child_env: Mapping[str, str]) -> SourceConfig:
+    """The bundle's wheels as the only place of every source, and no network."""
+    wheels = Setting(value=str(unpacked.wheels), origin="bundle")
+    sources = sorted({artifact.source for artifact in unpacked.lockfile.artifacts})
+    return SourceConfig(
+        default_index=wheels,  # where it is named, uv is not asked for its own
+        mirrors=MappingProxyType(dict.fromkeys(sources, (wheels,))),
+        offline=True,
+        child_env=child_env,
+    )
+
+
+def _interpreter(cell: Cell, unpacked: Unpacked, tools: Tools) -> Path:
+    reason, hint = tools.sandbox.refusal(cell.target), "unpack it on a machine that fits"
+    if reason is None:
+        try:
+            return tools.sandbox.interpreter(cell.python)
+        except HostError as error:
+            reason, hint = error.message, error.hint or hint
+    raise HostError(
+        f"{cell}: {reason}. Needed: {needs(unpacked.lockfile)}. Its files are in {unpacked.folder}",
+        hint=f"{hint}; unpacking alone: torchmatrix unbundle FILE --no-build",
+    )
+
+
+def _workspace(cell: Cell, unpacked: Unpacked, tools: Tools) -> Workspace:
+    """A workspace of that one cell."""
+    matrix = Matrix(
+        path=unpacked.folder / "matrix.yaml",
+        version=1,
+        pythons=(cell.python,),
+        channel_axis=(cell.channel,),
+        target_axis=(cell.target.name,),
+        channels={},
+        targets={},
+        defaults=Settings(),
+    )
+    return Workspace(
+        matrix=matrix,
+        expansion=Expansion(cells=(cell,), dropped=()),
+        catalog=tools.catalog,
+        store=tools.store,
+        backends={},
+        sandboxes={SandboxKind.NATIVE: tools.sandbox},
+        env=tools.env,
+        tell=tools.tell,
+    )
+
+
+def _read(marker: Path) -> dict[str, Any] | None:
+    try:
+        value = json.loads(marker.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None

@@ -1,0 +1,329 @@
+"""HTTP for everything that we read ourselves: retried where it can help, credentials, and no redirect to strangers.
+
+Connection failures are told apart by `Trouble`. What a server answers is returned, whatever its status, except for
+what was retried in vain.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import unquote, urljoin, urlsplit
+
+from torchmatrix.command import redact
+from torchmatrix.errors import IntegrityError, SourceUnreachableError
+from torchmatrix.sources.config import SourceConfig, local_path
+from torchmatrix.sources.credentials import Credentials, without_userinfo
+from torchmatrix.sources.hosts import FileHosts
+from torchmatrix.sources.reach import READ_SECONDS, Reach, Trouble, proxy_for, timeout, trouble_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    import urllib3
+
+T = TypeVar("T")
+
+RETRIES = 3
+"""How often a request is repeated, as uv does by default; ``UV_HTTP_RETRIES`` changes it for both."""
+LONGEST_WAIT = 60.0
+"""Seconds that a ``Retry-After`` is obeyed; a server that asks for more is reported instead."""
+_REDIRECTS = 8
+_AGAIN = frozenset({408, 429, 500, 502, 503, 504})
+_REFUSED = frozenset({401, 403, 407})
+_BLOCK = 1 << 18
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """A server's last word. ``url`` is where it came from, without credentials; header names are lower case."""
+
+    url: str
+    status: int
+    headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    body: bytes = b""
+
+    @property
+    def ok(self) -> bool:
+        """Whether it is what was asked for."""
+        return 200 <= self.status < 300
+
+    @property
+    def length(self) -> int | None:
+        """``Content-Length`` in bytes; ``None`` where the server says none, or the body was packed for the way."""
+        text = self.headers.get("content-length", "")
+        packed = self.headers.get("content-encoding", "identity") != "identity"
+        return int(text) if text.isdigit() and not packed else None
+
+
+class Web:
+    """HTTP with the certificates, proxies and credentials of a configuration; connections are kept."""
+
+    def __init__(
+        self,
+        config: SourceConfig,
+        *,
+        hosts: FileHosts | None = None,
+        credentials: Credentials | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._config = config
+        self.hosts = hosts or FileHosts(config)
+        self._credentials = credentials
+        self._sleep = sleep
+        self._reached: dict[str, Reach] = {}
+        self._asking: dict[str, threading.Lock] = {}
+        self._proxies: dict[str, urllib3.ProxyManager] = {}
+        self._lock = threading.Lock()
+
+    # -- asking ---------------------------------------------------------------------------------------------------
+
+    def get(self, url: str, *, source: str, headers: Mapping[str, str] | None = None) -> Reply:
+        """The whole body at ``url``: for pages and metadata, not for wheels."""
+        return self._repeated("GET", url, source, headers or {}, _whole)
+
+    def head(self, url: str, *, source: str) -> Reply:
+        """Status and headers of what is at ``url``."""
+        return self._repeated("HEAD", url, source, {"Accept-Encoding": "identity"}, _headers_only)
+
+    @contextmanager
+    def stream(
+        self, url: str, *, source: str, headers: Mapping[str, str] | None = None
+    ) -> Iterator[tuple[Reply, Iterator[bytes]]]:
+        """The answer and its body in blocks; only what comes before the body is retried.
+
+        A body that breaks off raises `BrokenOffError`; what was read of it is good.
+        """
+        asked = {"Accept-Encoding": "identity", **(headers or {})}
+        url, response = self._repeated("GET", url, source, asked, lambda url, response: (url, response))
+        try:
+            yield _described(url, response), _blocks(url, response)
+        finally:
+            response.close()
+            response.release_conn()
+
+    # -- one request after the other --------------------------------------------------------------------------------
+
+    def _repeated(
+        self,
+        method: str,
+        url: str,
+        source: str,
+        headers: Mapping[str, str],
+        read: Callable[[str, urllib3.BaseHTTPResponse], T],
+    ) -> T:
+        """Ask until there is an answer that repeating would not change; ``read`` may fail as the request may."""
+        from urllib3.exceptions import HTTPError
+
+        attempts = 1 + self._retries
+        for attempt in range(1, attempts + 1):
+            wait = _backoff(attempt)
+            try:
+                final, response = self._followed(method, url, source, headers)
+                if response.status not in _AGAIN:
+                    return read(final, response)
+                words = f"answered {response.status}{_reason(response)}"
+                after = _retry_after(response.headers.get("Retry-After"))
+                response.close()
+                if after is not None and after > LONGEST_WAIT:
+                    raise _failed(url, source, f"{words} and asks to wait {after:.0f} s", Trouble.BUSY)
+                if attempt == attempts:
+                    raise _failed(url, source, f"{words}, {attempt} times", Trouble.BUSY)
+                wait = max(wait, after or 0.0)
+            except HTTPError as error:
+                trouble, reason = trouble_of(error, self._config)
+                # A stalled server costs the whole time limit every time: once more has to do.
+                if not trouble.may_pass or attempt == attempts or (trouble is Trouble.TIMEOUT and attempt > 1):
+                    raise _failed(url, source, reason, trouble) from error
+            self._sleep(wait)
+        raise AssertionError("unreachable")
+
+    @property
+    def _retries(self) -> int:
+        said = self._config.child_env.get("UV_HTTP_RETRIES", "")
+        return int(said) if said.isdigit() else RETRIES
+
+    def _followed(
+        self, method: str, url: str, source: str, headers: Mapping[str, str]
+    ) -> tuple[str, urllib3.BaseHTTPResponse]:
+        """Follow redirects by hand: each target is looked at before anything is sent there."""
+        for _ in range(_REDIRECTS):
+            response = self._authorized(method, url, source, headers)
+            location = response.headers.get("Location")
+            if response.status not in (301, 302, 303, 307, 308) or not location:
+                return without_userinfo(url), response
+            response.drain_conn()
+            response.release_conn()
+            target = urljoin(url, location)
+            self.hosts.require(target, source=source, named_by=f"a redirect of {without_userinfo(url)}")
+            if urlsplit(url).scheme == "https" != urlsplit(target).scheme:
+                raise IntegrityError(
+                    f"source {source}: {redact(url)} redirects from https to {redact(target)}, which anybody on the "
+                    "way could change",
+                    hint="have the server redirect to https",
+                )
+            url = target
+        raise _failed(url, source, f"it redirects more than {_REDIRECTS} times", Trouble.BROKEN)
+
+    def _authorized(self, method: str, url: str, source: str, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+        """Send with the credentials that are at hand; ask slower places for some only when they are demanded."""
+        plain = without_userinfo(url)
+        known = self._known(url, source, refused=False)
+        response = self._send(method, plain, headers, known)
+        if response.status in _REFUSED and (found := self._known(url, source, refused=True)) not in (None, known):
+            response.drain_conn()
+            response.release_conn()
+            response = self._send(method, plain, headers, found)
+        return response
+
+    def _known(self, url: str, source: str, *, refused: bool) -> tuple[str, str] | None:
+        if self._credentials is None:
+            return None
+        return self._credentials.for_url(url, source=source, refused=refused)
+
+    def _send(
+        self, method: str, url: str, headers: Mapping[str, str], credentials: tuple[str, str] | None
+    ) -> urllib3.BaseHTTPResponse:
+        sent = dict(headers)
+        if credentials is not None:
+            import urllib3
+
+            sent.update(urllib3.make_headers(basic_auth=":".join(credentials)))
+        return self.pool(url).request(method, url, headers=sent, redirect=False, retries=False, preload_content=False)
+
+    # -- connections ----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _direct(self) -> urllib3.PoolManager:
+        import urllib3
+
+        return urllib3.PoolManager(
+            num_pools=8, maxsize=16, block=True, retries=False, ca_certs=self._certificates, timeout=timeout()
+        )
+
+    @property
+    def _certificates(self) -> str | None:
+        return self._config.cert.value if self._config.cert else None
+
+    def pool(self, address: str) -> urllib3.PoolManager:
+        """The connection pool for an address: direct, or through the proxy that the environment names."""
+        import urllib3
+
+        proxy = proxy_for(address, self._config)
+        with self._lock:
+            if proxy is None:
+                return self._direct
+            if proxy not in self._proxies:
+                url = urlsplit(proxy)
+                headers = None
+                if url.username is not None:
+                    login = f"{unquote(url.username)}:{unquote(url.password or '')}"
+                    headers = urllib3.make_headers(proxy_basic_auth=login)
+                self._proxies[proxy] = urllib3.ProxyManager(
+                    without_userinfo(proxy),
+                    proxy_headers=headers,
+                    num_pools=8,
+                    maxsize=16,
+                    retries=False,
+                    ca_certs=self._certificates,
+                    timeout=timeout(),
+                )
+            return self._proxies[proxy]
+
+    def reach(self, address: str) -> Reach:
+        """Ask once a process whether the host of ``address`` answers; no credentials, nothing is repeated."""
+        path = local_path(address)
+        if path is not None:
+            if path.exists():
+                return Reach(address=address)
+            return Reach(address=address, trouble=Trouble.MISSING, reason=f"{path} does not exist")
+        parts = urlsplit(address)
+        key = f"{parts.scheme}://{parts.netloc}"
+        with self._lock:
+            asking = self._asking.setdefault(key, threading.Lock())
+        with asking:  # many cells want the same host: one asks, the others wait for its answer
+            if key not in self._reached:
+                self._reached[key] = self._ask(address)
+            return self._reached[key]
+
+    def _ask(self, address: str) -> Reach:
+        from urllib3.exceptions import HTTPError
+
+        try:
+            response = self.pool(address).request(
+                "HEAD", without_userinfo(address), redirect=False, retries=False, preload_content=False
+            )
+            response.release_conn()
+        except HTTPError as error:
+            trouble, reason = trouble_of(error, self._config)
+            return Reach(address=address, trouble=trouble, reason=reason)
+        return Reach(address=address, status=response.status)
+
+
+class BrokenOffError(SourceUnreachableError):
+    """A body ended before it was complete, or stalled."""
+
+
+def _blocks(url: str, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+    from urllib3.exceptions import HTTPError
+
+    try:
+        yield from response.stream(_BLOCK, decode_content=False)
+    except HTTPError as error:
+        stalled = "timed out" in str(error).lower()
+        why = f"nothing came for {READ_SECONDS:.0f} s" if stalled else "the connection broke off"
+        raise BrokenOffError(f"{redact(url)}: {why} in the middle of the file") from error
+
+
+def _whole(url: str, response: urllib3.BaseHTTPResponse) -> Reply:
+    body = response.read(decode_content=True)
+    response.release_conn()
+    return Reply(url=url, status=response.status, headers=_lowered(response), body=body)
+
+
+def _headers_only(url: str, response: urllib3.BaseHTTPResponse) -> Reply:
+    response.drain_conn()
+    response.release_conn()
+    return _described(url, response)
+
+
+def _described(url: str, response: urllib3.BaseHTTPResponse) -> Reply:
+    return Reply(url=url, status=response.status, headers=_lowered(response))
+
+
+def _lowered(response: urllib3.BaseHTTPResponse) -> Mapping[str, str]:
+    return MappingProxyType({name.lower(): value for name, value in response.headers.items()})
+
+
+def _reason(response: urllib3.BaseHTTPResponse) -> str:
+    return f" ({response.reason})" if response.reason else ""
+
+
+def _failed(url: str, source: str, reason: str, trouble: Trouble) -> SourceUnreachableError:
+    host = urlsplit(url).hostname or url
+    return SourceUnreachableError(f"source {source}: {host}: {reason}", hint=trouble.hint(source))
+
+
+def _backoff(attempt: int) -> float:
+    """0.25, 0.5, 1 … seconds, each up to half longer, so that many clients do not come back at the same moment."""
+    return 0.25 * 2.0 ** (attempt - 1) * random.uniform(1.0, 1.5)  # noqa: S311 - not for secrets
+
+
+def _retry_after(text: str | None) -> float | None:
+    """Seconds of a ``Retry-After`` header: a number, or a date."""
+    if text is None:
+        return None
+    if text.strip().isdigit():
+        return float(text)
+    from email.utils import parsedate_to_datetime
+
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except (TypeError, ValueError):
+        return None
