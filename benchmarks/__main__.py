@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import building, locking, sharing, startup
+from benchmarks import building, locking, locking_real, sharing, startup
 from benchmarks.ground import Ground
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ BENCHMARKS: dict[str, Callable[[Ground], Iterator[Row]]] = {
     "version": startup.version,
     "list": startup.large_lists,
     "lock": locking.whole_matrix,
+    "lock-real": locking_real.real_matrix,
     "check": locking.check,
     "build": building.by_hand,
     "rebuild": building.rebuild,

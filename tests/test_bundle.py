@@ -135,7 +135,8 @@ def test_the_tar_of_this_machine_unpacks_it(tmp_path: Path) -> None:
 
 def test_a_file_that_a_plain_header_cannot_count() -> None:
     size = 9 * 2**30
-    member = tarfile.open(fileobj=io.BytesIO(header("cell/wheels/big.whl", size))).next()
+    with tarfile.open(fileobj=io.BytesIO(header("cell/wheels/big.whl", size))) as archive:
+        member = archive.next()
     assert member is not None
     assert (member.name, member.size) == ("cell/wheels/big.whl", size)
     assert header("cell/wheels/big.whl", size) != header("cell/wheels/big.whl", size + 1)
@@ -539,7 +540,8 @@ def test_another_first_file(tmp_path: Path) -> None:
         (foreign(f"{CELL}/bundle.json", kind=tarfile.SYMTYPE, linkname="x"), "a symbolic link, instead of CELL/bundle"),
         (header(f"{CELL}/other.json", 1), "it begins with 'py311-stable-cpuonly/other.json' instead"),
         (header("../bundle.json", 1), r"it begins with '\.\./bundle.json' instead"),
-        (header("/tmp/x/bundle.json", 1), "instead of CELL/bundle.json"),
+        (header("/etc/bundle.json", 1), "instead of CELL/bundle.json"),
+        (header(f"{CELL}/bundle.json", -5), "a file, instead of CELL/bundle.json"),
     ]:
         forged = Forged.good()
         forged.headers["bundle.json"] = instead

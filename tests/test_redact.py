@@ -136,9 +136,9 @@ def test_data_is_redacted_in_depth() -> None:
 @pytest.mark.parametrize("where", ["fail()", "t = threading.Thread(target=fail); t.start(); t.join()"])
 def test_tracebacks_show_no_credentials(where: str) -> None:
     code = f"""
-import threading
+import sys, threading
 from torchmatrix.command import redact_tracebacks
-redact_tracebacks()
+redact_tracebacks(sys.stderr.write)
 def fail():
     try:
         raise ValueError("Failed to parse: " + "https://me:hunt" + "er2@corp.example")

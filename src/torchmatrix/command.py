@@ -70,17 +70,17 @@ def redact_values(value: object) -> object:
     return value
 
 
-def redact_tracebacks() -> None:
-    """From now on tracebacks of errors that nobody expected, also those of threads, show no credentials."""
+def redact_tracebacks(write: Callable[[str], object]) -> None:
+    """From now on tracebacks of errors that nobody expected, threads' too, go to ``write`` without credentials."""
 
     def show(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
         import traceback
 
-        sys.stderr.write(redact("".join(traceback.format_exception(kind, error, trace))))
+        write(redact("".join(traceback.format_exception(kind, error, trace))))
 
-    def show_of_thread(arguments: threading.ExceptHookArgs) -> None:
-        if arguments.exc_type is not SystemExit:
-            show(arguments.exc_type, arguments.exc_value, arguments.exc_traceback)
+    def show_of_thread(failed: threading.ExceptHookArgs) -> None:
+        if issubclass(failed.exc_type, Exception):  # a thread that ends itself on purpose says nothing
+            show(failed.exc_type, failed.exc_value, failed.exc_traceback)
 
     sys.excepthook = show
     threading.excepthook = show_of_thread

@@ -49,6 +49,9 @@ class Console:
 
     def json(self, value: object) -> None:
         """Machine-readable data to stdout, keys in the order given."""
+        from torchmatrix.command import redact_values  # it brings subprocess along
+
+        value = redact_values(value)
         plain = not (self.out.encoding or "utf-8").lower().startswith("utf")
         self._line(json.dumps(value, indent=2, ensure_ascii=plain, default=str), self.out)
 
@@ -72,6 +75,10 @@ class Console:
         if hint:
             lines.append(f"{self.style('hint:', 'cyan', 'bold')} {hint}")
         self._line("\n".join(lines), self.err)
+
+    def trace(self, text: str) -> None:
+        """A traceback, as it is."""
+        self._line(text.rstrip("\n"), self.err)
 
     def status(self, text: str) -> None:
         """One line that the next output replaces; on a terminal only."""

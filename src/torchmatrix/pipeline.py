@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from torchmatrix.command import end_all, redact
+from torchmatrix.command import end_all, redact_values
 from torchmatrix.environments import Environment, EnvironmentOptions, create, require_sandbox, verify
 from torchmatrix.errors import CellError, IntegrityError, TorchmatrixError, combine_exit_codes
 from torchmatrix.files import write_atomic
@@ -84,7 +84,7 @@ class CellResult:
             "status": "passed" if self.exit_code == 0 else "failed",
             "exit_code": self.exit_code,
             "class": error.kind if error else _CLASSES[self.exit_code],
-            "error": {"message": redact(error.message), "hint": error.hint} if error else None,
+            "error": {"message": error.message, "hint": error.hint} if error else None,
             "lockfile_digest": lockfile.digest if lockfile else None,
             "torch": str(lockfile.torch) if lockfile else None,
             "resolved": bool(self.obtained and self.obtained.fresh),
@@ -216,7 +216,7 @@ def save_result(result: CellResult, workspace: Workspace) -> Path:
     """Write a result below ``.torchmatrix/results``, and keep that folder out of version control."""
     write_atomic(workspace.results / ".gitignore", "*\n")
     path = workspace.results / "results" / f"{result.cell}.json"
-    write_atomic(path, json.dumps(result.to_json(), indent=2, ensure_ascii=False) + "\n", durable=False)
+    write_atomic(path, json.dumps(redact_values(result.to_json()), indent=2, ensure_ascii=False) + "\n", durable=False)
     return path
 
 

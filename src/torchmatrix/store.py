@@ -101,10 +101,11 @@ class Store:
 
     @property
     def scratch(self) -> Path:
-        """A folder for temporary files on the store's file system."""
+        """A folder for temporary files on the store's file system, for its user alone."""
         path = self.root / "scratch"
         try:
             path.mkdir(parents=True, exist_ok=True)
+            path.chmod(0o700)
         except OSError as error:
             raise cannot_write(path, error) from error
         return path

@@ -12,13 +12,15 @@ from packaging.version import Version
 
 from tests.cli.project import closed_port
 from tests.support.fixtures import clean_environment
-from torchmatrix.backends.pip import hash_file, install_file
+from torchmatrix.backends.pip_install import hash_file, install_file
 from torchmatrix.backends.pip_resolve import end_of_day
-from torchmatrix.backends.uv import config_file, default_index, explain, find_uv, folder_of, index_address, project_file
+from torchmatrix.backends.uv import config_file, default_index, explain, find_uv, folder_of, project_file
 from torchmatrix.command import Command, Outcome
 from torchmatrix.errors import CellError, HostError, IntegrityError, SourceUnreachableError, TorchmatrixError
 from torchmatrix.lock.model import Artifact, Lockfile
-from torchmatrix.sources.routes import PYPI, PYTORCH, Place, Route, Via
+from torchmatrix.sources.config import PYPI
+from torchmatrix.sources.index import place_address
+from torchmatrix.sources.routes import PYTORCH, Place, Route, Via
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,7 +112,7 @@ def test_a_flat_folder_is_said_to_be_one(tmp_path: Path) -> None:
     ],
 )
 def test_where_an_index_has_its_accelerators(place: Route, expected: str) -> None:
-    assert index_address(place, "cpu") == expected
+    assert place_address(place.place, "cpu", stand_in=place.via is Via.STAND_IN) == expected
 
 
 @pytest.mark.parametrize(
@@ -152,7 +154,7 @@ def lockfile() -> Lockfile:
 
 def test_what_is_installed_is_the_record_with_its_hashes() -> None:
     routes = {PYPI: route(PYPI, f"{BASE}/simple"), PYTORCH: route(PYTORCH, f"{BASE}/whl")}
-    data = tomllib.loads(install_file(lockfile(), routes))
+    data = tomllib.loads(install_file(lockfile(), routes, lockfile().artifacts, {}))
     assert data["project"]["dependencies"] == ["numpy==2.3.4", "torch==2.13.0+cpu"]
     assert data["tool"]["uv"]["sources"] == {"torch": {"index": "pytorch"}}
     assert data["tool"]["uv"]["index"][0]["url"] == f"{BASE}/whl/cpu"

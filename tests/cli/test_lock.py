@@ -51,7 +51,7 @@ def test_check_of_a_fresh_lockfile(locked: Stage, scene: Scene) -> None:
     outcome = must(locked.run("--offline", "lock", "--check"))
     assert (outcome.stdout, outcome.stderr) == ("", "1 lockfile up to date\n")
     assert answer(locked.run("--json", "lock", "--check")) == {
-        "cells": [{"id": CELL, "up_to_date": True, "reasons": []}]
+        "cells": [{"id": CELL, "up_to_date": True, "reasons": [], "warning": None}]
     }
     assert scene.pytorch.requests == []
     assert locked.published() == before
@@ -281,48 +281,6 @@ def two(tmp_path_factory: pytest.TempPathFactory, scene_wheels: Path) -> Iterato
 
 def git(at: Stage, *arguments: str) -> None:
     subprocess.run(["git", *arguments], cwd=at.project, env=at.environ(), check=True, timeout=60)
-
-
-@needs_git
-def test_diff_as_text(two: Stage) -> None:
-    outcome = must(two.run("diff", f"HEAD:envs/{CELL}/cell.json", CELL))
-    assert outcome.stdout == "removed numpy\nadded pillow 12.0.0\ndowngraded sympy 1.14.0 -> 1.13.3\n".replace(
-        "removed numpy\n", "removed numpy 2.3.4\n"
-    )
-
-
-@needs_git
-def test_diff_as_markdown(two: Stage) -> None:
-    outcome = must(two.run("diff", f"HEAD:envs/{CELL}/cell.json", f"envs/{CELL}", "--format", "markdown"))
-    assert outcome.stdout == (
-        f"### {CELL}\n\n| package | change | before | after |\n| --- | --- | --- | --- |\n"
-        "| numpy | removed | 2.3.4 |  |\n| pillow | added |  | 12.0.0 |\n| sympy | downgraded | 1.14.0 | 1.13.3 |\n"
-    )
-
-
-@needs_git
-@pytest.mark.parametrize("arguments", [["--json", "diff"], ["diff", "--format", "json"]])
-def test_diff_as_json(two: Stage, arguments: list[str]) -> None:
-    found = answer(two.run(*arguments, f"HEAD:envs/{CELL}/cell.json", f"envs/{CELL}/cell.json"))
-    assert list(found) == ["before", "after", "changes"]
-    assert found["before"].startswith("sha256:")
-    assert found["before"] != found["after"]
-    assert [(one["name"], one["change"]) for one in found["changes"]] == [
-        ("numpy", "removed"),
-        ("pillow", "added"),
-        ("sympy", "downgraded"),
-    ]
-    assert set(found["changes"][1]) == {"name", "change", "before", "after"}
-    assert set(found["changes"][1]["after"]) == {"version", "source", "file", "sha256", "size"}
-
-
-@needs_git
-def test_diff_of_equal_ones_and_of_none(two: Stage) -> None:
-    assert must(two.run("diff", CELL, CELL)).stdout == "no change\n"
-    outcome = must(two.run("diff", CELL, "py399-none"), 2)
-    assert "no lockfile:" in outcome.stderr
-    outcome = must(two.run("diff", "NO-SUCH-REVISION:cell.json", CELL), 2)
-    assert "git cannot show it" in outcome.stderr
 
 
 @pytest.mark.parametrize("name", ["requirements.txt", "requirements", "pylock.toml"])

@@ -13,9 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.sources.test_reach import closed_port, web
-from torchmatrix.errors import SourceUnreachableError
-from torchmatrix.sources import reach
-from torchmatrix.sources.artifacts import default_index_path, file_name, sha256_of, sizes
+from torchmatrix.sources.artifacts import default_index_path, file_name, sizes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +27,7 @@ SHA256 = hashlib.sha256(BYTES).hexdigest()
 
 def size_of(address: str) -> int | None:
     known: dict[str, int] = {}
-    sizes(web(), [("a" * 64, address)], known)
+    sizes(web(), [("a" * 64, address, "pytorch")], known)
     return known.get("a" * 64)
 
 
@@ -120,58 +118,21 @@ def test_sizes_of_files(tmp_path: Path) -> None:
 def test_what_is_known_is_not_asked_again(fake_index: FakeIndex) -> None:
     known = {"a": 1}
     addresses = {name: fake_index.put(f"/{name}.whl", name.encode() * 10) for name in ("a", "b", "bb")}
-    sizes(web(), [*addresses.items(), *addresses.items()], known)
+    wanted = [(name, address, "pytorch") for name, address in addresses.items()]
+    sizes(web(), [*wanted, *wanted], known)
     assert known == {"a": 1, "b": 10, "bb": 20}
     assert sorted(fake_index.paths()) == ["/b.whl", "/bb.whl"]
     fake_index.forget()
-    sizes(web(), addresses.items(), known)
+    sizes(web(), wanted, known)
     sizes(web(), [], known)
     assert fake_index.requests == []
 
 
 def test_many_sizes_each_to_its_own(fake_index: FakeIndex) -> None:
-    wanted = [(f"{number:064x}", fake_index.put(f"/{number}.whl", b"x" * number)) for number in range(60)]
+    wanted = [(f"{number:064x}", fake_index.put(f"/{number}.whl", b"x" * number), "pytorch") for number in range(60)]
     known: dict[str, int] = {}
     sizes(web(), wanted, known)
     assert known == {f"{number:064x}": number for number in range(60)}
-
-
-# Hashes
-
-
-def test_sha256_of_bytes(fake_index: FakeIndex, chunked: str, tmp_path: Path) -> None:
-    path = tmp_path / "torch-2.13.0+cpu.whl"
-    path.write_bytes(BYTES)
-    fake_index.fail("/old.whl", redirect=fake_index.put("/new.whl", BYTES))
-    for address in (path.as_uri(), str(path), fake_index.address("/old.whl"), f"{chunked}/torch.whl"):
-        assert sha256_of(web(), address) == SHA256, address
-
-
-def test_sha256_of_a_missing_file(fake_index: FakeIndex, tmp_path: Path) -> None:
-    address = fake_index.address("/gone.whl")
-    with pytest.raises(SourceUnreachableError) as caught:
-        sha256_of(web(), address)
-    assert str(caught.value) == f"{address} answered 404; its sha256 cannot be computed"
-    gone = tmp_path / "gone.whl"
-    with pytest.raises(SourceUnreachableError) as caught:
-        sha256_of(web(), str(gone))
-    assert str(caught.value) == f"{gone}: cannot be read: No such file or directory; its sha256 cannot be computed"
-
-
-def test_half_a_file_has_no_sha256(fake_index: FakeIndex) -> None:
-    address = fake_index.put("/torch.whl", BYTES)
-    fake_index.fail("/torch.whl", truncate=True)
-    with pytest.raises(SourceUnreachableError) as caught:
-        sha256_of(web(), address)
-    assert str(caught.value).startswith(f"{address}: broke off while its sha256 was computed: ")
-
-
-def test_a_stall_ends(fake_index: FakeIndex, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reach, "READ_SECONDS", 0.3)
-    address = fake_index.put("/torch.whl", BYTES)
-    fake_index.fail("/torch.whl", stall=30)
-    with pytest.raises(SourceUnreachableError, match="broke off while its sha256 was computed"):
-        sha256_of(web(), address)
 
 
 # Paths of the default index

@@ -13,8 +13,8 @@ from torchmatrix.errors import SourceUnreachableError
 from torchmatrix.sources import reach
 from torchmatrix.sources.config import PYTORCH_BASE, SourceConfig
 from torchmatrix.sources.pip_config import Setting
-from torchmatrix.sources.web import Web
 from torchmatrix.sources.routes import Place, Policy, Route, Router, Via, what_to_set, wheel_name
+from torchmatrix.sources.web import Web
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

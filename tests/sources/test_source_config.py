@@ -102,10 +102,13 @@ def test_mirrors_in_order_the_variable_before_the_file(tmp_path: Path) -> None:
     }
 
 
+ALWAYS = {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_CONFIG": "1", "RES_OPTIONS": "timeout:1 attempts:4"}
+
+
 @pytest.mark.parametrize("entry", ["https://mirror.example/whl", "pytorch=", "=https://mirror.example", "pytorch"])
 def test_a_mirror_without_a_name_or_an_address(tmp_path: Path, entry: str) -> None:
     assert refusal(tmp_path, {"TORCHMATRIX_MIRRORS": f"pypi=https://ok.example/simple {entry}"}) == (
-        f"TORCHMATRIX_MIRRORS: {entry!r} is not NAME=ADDRESS\n"
+        f"TORCHMATRIX_MIRRORS: {entry!r} is not NAME=VALUE\n"
         'hint: write for example TORCHMATRIX_MIRRORS="pytorch=https://mirror.example/whl"'
     )
 
@@ -117,7 +120,7 @@ def test_a_mirror_without_a_name_or_an_address(tmp_path: Path, entry: str) -> No
         ("[mirrors]\npytorch = [1]\n", "mirrors.pytorch: write one address or a list of addresses"),
         ("[mirrors]\npytorch = {url = 'x'}\n", "mirrors.pytorch: write one address or a list of addresses"),
         ("mirrors = 'https://mirror.example'\n", "mirrors: write a table, NAME = ADDRESS"),
-        ("[mirror]\n", "unknown key 'mirror'; the file may hold [mirrors]"),
+        ("[mirror]\n", "unknown key 'mirror'; the file may hold [mirrors] and [file-hosts]"),
     ],
 )
 def test_a_wrong_config_file_is_named(tmp_path: Path, text: str, reason: str) -> None:
@@ -187,7 +190,7 @@ def test_nothing_in_uvs_environment_redirects_a_package(tmp_path: Path) -> None:
         "MACOSX_DEPLOYMENT_TARGET": "10.9",
     }
     env = config(tmp_path, redirecting | {"PATH": "/usr/bin"}).child_env
-    assert dict(env) == {"PATH": "/usr/bin", "UV_PYTHON_DOWNLOADS": "never", "UV_NO_CONFIG": "1"}
+    assert dict(env) == {"PATH": "/usr/bin", **ALWAYS}
 
 
 def test_what_reaches_the_network_stays(tmp_path: Path) -> None:
@@ -209,7 +212,44 @@ def test_what_reaches_the_network_stays(tmp_path: Path) -> None:
         "UV_INDEX_CORP_PASSWORD": "secret",
     }
     env = config(tmp_path, kept).child_env
-    assert dict(env) == kept | {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_CONFIG": "1"}
+    assert dict(env) == kept | ALWAYS
+
+
+def test_a_lost_answer_of_dns_costs_a_second_unless_the_user_says_otherwise(tmp_path: Path) -> None:
+    assert config(tmp_path, {"RES_OPTIONS": "timeout:9"}).child_env["RES_OPTIONS"] == "timeout:9"
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"PIP_KEYRING_PROVIDER": "import"}, "subprocess"),
+        ({"PIP_KEYRING_PROVIDER": "subprocess"}, "subprocess"),
+        ({"PIP_KEYRING_PROVIDER": "disabled"}, None),
+        ({"PIP_KEYRING_PROVIDER": "import", "UV_KEYRING_PROVIDER": "disabled"}, "disabled"),
+    ],
+)
+def test_pips_keyring_is_uvs_too(tmp_path: Path, said: dict[str, str], expected: str | None) -> None:
+    assert config(tmp_path, said).child_env.get("UV_KEYRING_PROVIDER") == expected
+
+
+def test_file_hosts_of_a_source(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(
+        '[file-hosts]\npytorch = "Files.example"\ncorp = ["a.example", "b.example"]\n'
+    )
+    found = config(tmp_path, {"TORCHMATRIX_FILE_HOSTS": "pytorch=other.example pypi=cdn.example"}).file_hosts
+    assert dict(found) == {
+        "pytorch": ("files.example", "other.example"),
+        "corp": ("a.example", "b.example"),
+        "pypi": ("cdn.example",),
+    }
+
+
+@pytest.mark.parametrize("host", ["https://cdn.example", "cdn.example:443", "cdn.example/whl", "me:secret@cdn.example"])
+def test_a_file_host_is_a_name_alone(tmp_path: Path, host: str) -> None:
+    said = refusal(tmp_path, {"TORCHMATRIX_FILE_HOSTS": f"pytorch={host}"})
+    assert said.startswith("file-hosts: pytorch: ")
+    assert "is no host name" in said
+    assert "secret" not in said
 
 
 def test_the_user_cannot_let_uv_download_pythons_or_read_configuration(tmp_path: Path) -> None:

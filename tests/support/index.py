@@ -93,6 +93,8 @@ class Body:
     status: int = 200
     sized: bool = True
     """Whether a HEAD says how long it is."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """More headers of GET and HEAD, ``x-amz-meta-checksum-sha256`` for one."""
 
 
 @dataclass(kw_only=True)
@@ -101,6 +103,8 @@ class FakeIndex:
 
     ``json``: PEP 691 for clients that ask for it. ``links``: how pages name files. ``ranges``: whether Range is
     honoured. ``metadata_attributes``: which PEP 658 attributes HTML pages carry. ``auth``: user and password.
+    ``missing``: the status of what is not there, 403 as S3 has it. ``etags`` and ``modified`` (an HTTP date): what says
+    that a file is another one now.
     """
 
     json: bool = False
@@ -109,6 +113,9 @@ class FakeIndex:
     metadata_attributes: tuple[str, ...] = ("data-dist-info-metadata", "data-core-metadata")
     cache_control: str | None = None
     auth: tuple[str, str] | None = None
+    missing: int = 404
+    etags: bool = True
+    modified: str | None = None
     requests: list[Request] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     _pages: dict[str, dict[str, Link]] = field(default_factory=dict)
@@ -164,17 +171,19 @@ class FakeIndex:
         folder: str | None = None,
         host: FakeIndex | None = None,
         project: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> str:
         """List ``wheel`` on ``{prefix}/{project}/`` and serve it; returns its decoded path.
 
         ``folder`` is where the file itself lies (default: ``prefix``), ``host`` the server that has it (default:
         this one), ``metadata`` whether PEP 658 is offered, ``requires_python`` whether the page repeats what the
-        wheel says. The same name again replaces the bytes, as rebuilt nightlies do.
+        wheel says, ``headers`` what the file is served with. The same name again replaces the bytes, as rebuilt
+        nightlies do.
         """
         name = canonicalize_name(project or wheel.name.split("-", 1)[0])
         content, place = wheel.read_bytes(), host or self
         path = f"{(folder if folder is not None else prefix).rstrip('/')}/{wheel.name}"
-        place.put(path, content)
+        place.put(path, content, headers=headers)
         described = read_metadata(content)
         if metadata:
             place.put(f"{path}.metadata", described, "text/plain")
@@ -195,17 +204,27 @@ class FakeIndex:
         return path
 
     def remove(self, prefix: str, filename: str) -> None:
-        """Take a file from the page of ``prefix`` and, where it is served here, from the server."""
-        name = canonicalize_name(filename.split("-", 1)[0])
+        """Take a file from the page of ``prefix`` and from its server; a page without files goes too."""
+        page = f"{prefix.rstrip('/')}/{canonicalize_name(filename.split('-', 1)[0])}/"
         with self._lock:
-            link = self._pages[f"{prefix.rstrip('/')}/{name}/"].pop(filename)
+            link = self._pages[page].pop(filename)
+            if not self._pages[page]:
+                del self._pages[page]
+        with link.host._lock:
             link.host._bodies.pop(link.path, None)
+            link.host._bodies.pop(f"{link.path}.metadata", None)
 
-    def put(self, path: str, content: bytes | str, content_type: str = "application/octet-stream") -> str:
+    def put(
+        self,
+        path: str,
+        content: bytes | str,
+        content_type: str = "application/octet-stream",
+        headers: Mapping[str, str] | None = None,
+    ) -> str:
         """Serve ``content`` at the decoded ``path``; returns its address."""
         data = content.encode() if isinstance(content, str) else content
         with self._lock:
-            self._bodies[path] = Body(content=data, content_type=content_type)
+            self._bodies[path] = Body(content=data, content_type=content_type, headers=dict(headers or {}))
         return self.address(path) if self._server else path
 
     def address(self, path: str) -> str:

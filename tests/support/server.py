@@ -120,7 +120,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         found = index.body(request)
         if found is None:
-            self._say(404, {})
+            self._say(index.missing, {})
         elif isinstance(found, str):
             self._say(301, {"Location": found})
         elif found.status != 200 or not found.sized:
@@ -146,18 +146,22 @@ class Handler(BaseHTTPRequestHandler):
 
         index, content, status = self.server.index, body.content, 200
         tag = f'"{sha256(body.content)[:32]}"'
-        headers = {"Content-Type": body.content_type, "ETag": tag}
+        headers = {"Content-Type": body.content_type, **body.headers}
+        if index.etags:
+            headers["ETag"] = tag
+        if index.modified:
+            headers["Last-Modified"] = index.modified
         if index.json:
             headers["Vary"] = "Accept"
         if index.cache_control:
             headers["Cache-Control"] = index.cache_control
-        if self.headers.get("If-None-Match") == tag:
+        if index.etags and self.headers.get("If-None-Match") == tag:
             self._say(304, headers)
             return
         if index.ranges:
             headers["Accept-Ranges"] = "bytes"
             asked = self.headers.get("Range")
-            if asked and self.headers.get("If-Range") in (None, tag):
+            if asked and self.headers.get("If-Range") in (None, tag, index.modified):
                 span = _span(asked, len(content))
                 if span is None:
                     self._say(416, {"Content-Range": f"bytes */{len(content)}"})

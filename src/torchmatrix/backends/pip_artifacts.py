@@ -9,14 +9,22 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
+from packaging.version import Version
+
+from torchmatrix.backends.uv import folder_of
+from torchmatrix.errors import IntegrityError
 from torchmatrix.lock.model import Artifact, HashFrom
+from torchmatrix.matrix.model import requirement_name
 from torchmatrix.sources.artifacts import default_index_path, file_name, sizes
 from torchmatrix.sources.config import PYPI, local_path
 from torchmatrix.sources.downloads import Wanted, drift
+from torchmatrix.sources.index import page_addresses
 from torchmatrix.sources.routes import PYTORCH, Route, Via
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from packaging.specifiers import SpecifierSet
 
     from torchmatrix.backends import ResolveRequest
     from torchmatrix.backends.answer import Found
@@ -43,6 +51,7 @@ def artifacts(
     locked name, `SourceUnreachableError` when a hash cannot be had.
     """
     _require_hosts(backend, found, names)
+    _require_redirects(backend, request, found, names, routes)
     hashed = _hashed(backend, request, found, names)
     known = backend.sizes
     known.update({one.sha256: one.found.size for one in hashed if one.found.size is not None})
@@ -57,6 +66,7 @@ def artifacts(
         artifact = _artifact(backend, request, one, route, before if before and before.sha256 == one.sha256 else None)
         _refuse_drift(request, artifact, before)
         made.append(artifact)
+    _require_releases(backend, request, made)
     return tuple(made)
 
 
@@ -68,6 +78,28 @@ def _require_hosts(backend: PipBackend, found: Sequence[Found], names: Mapping[s
         source = names.get(one.name, PYPI)
         if local_path(one.address) is None:
             hosts.require(one.address, source=source, named_by=f"the link to {file_name(one.address)}")
+
+
+def _require_redirects(
+    backend: PipBackend,
+    request: ResolveRequest,
+    found: Sequence[Found],
+    names: Mapping[str, str],
+    routes: Mapping[str, Route],
+) -> None:
+    """What uv read and will read, pages, metadata and files, must not be redirected to a host of nobody's."""
+    if backend.config.offline:
+        return
+    cell = request.cell
+    addresses: list[tuple[str, str]] = []
+    for one in found:
+        source = names.get(one.name, PYPI)
+        folder = folder_of(source, str(cell.target.accelerator), nightly=cell.torch.is_nightly)
+        pages = page_addresses(routes[source], folder, one.name)
+        addresses += [(source, address) for address in (*pages, f"{one.address}.metadata")]
+        if one.size is not None:  # for the others the file itself is asked for its size
+            addresses.append((source, one.address))
+    backend.indexes.examine(addresses)
 
 
 def _hashed(
@@ -145,13 +177,15 @@ def _provenance(one: Hashed, route: Route, *, nightly: bool) -> HashFrom:
     """Who says the hash *at the source*: a mirror may know more or less than it, and lockfiles must not tell which.
 
     What a mirror cannot show is taken from what is known of the source's pages: they have no hash of any nightly.
+    A folder of wheels has no pages; of releases they nearly always have one.
     """
     if nightly and route.source == PYTORCH:
         return HashFrom.METADATA if one.hash_from is HashFrom.METADATA else HashFrom.COMPUTED
-    return one.hash_from if route.via is Via.SOURCE else HashFrom.INDEX
+    return HashFrom.INDEX if any(place.flat for place in route.places) else one.hash_from
 
 
 def _path(backend: PipBackend, request: ResolveRequest, found: Found, route: Route) -> str | None:
+    """The path below the file host, or what is known of it where a mirror has paths of its own."""
     address = unquote(urlsplit(found.address).path)
     if route.source == PYTORCH:
         if route.via is Via.SOURCE and "/whl/" in address:
@@ -163,11 +197,37 @@ def _path(backend: PipBackend, request: ResolveRequest, found: Found, route: Rou
             accelerator=cell.target.accelerator,
             nightly=cell.torch.is_nightly,
         )
-    if route.source == PYPI:
-        path = default_index_path(found.address)
-        if path is not None or route.via is not Via.SOURCE:
-            return path
-    return quote(address.lstrip("/")) if route.via is Via.SOURCE else None
+    if route.source != PYPI:
+        return None  # known only where a private source is reached itself, and no lockfile may tell that
+    path = default_index_path(found.address)
+    if path is None and found.sha256 and (held := backend.downloads.held(file_name(found.address), found.sha256)):
+        path = default_index_path(str(held))
+    return path or (quote(address.lstrip("/")) if route.via is Via.SOURCE else None)
+
+
+def _require_releases(backend: PipBackend, request: ResolveRequest, made: Sequence[Artifact]) -> None:
+    """A stand-in may give only builds that the source is known to have: a range would let its highest version win."""
+    torch = next((artifact for artifact in made if artifact.name == "torch"), None)
+    pinned = {requirement_name(r) for r in request.demands.requirements if _is_exact(r.specifier)}
+    if request.cell.torch.specifier is not None and _is_exact(request.cell.torch.specifier):
+        pinned.add("torch")
+    for artifact in made:
+        if torch is None or not artifact.stand_in or artifact.source != PYTORCH or artifact.name in pinned:
+            continue
+        public, release = Version(artifact.version.public), Version(torch.version.public)
+        known = backend.catalog.release(release) is not None
+        if known and artifact.name in ("torchvision", "torchaudio"):
+            known = backend.catalog.companion(artifact.name, release) == public
+        if not known:
+            raise IntegrityError(
+                f"{request.cell}: source {PYTORCH} cannot be reached, and its stand-in offers {artifact.name} "
+                f"{artifact.version}, which is not known as a release that belongs to torch {torch.version.public}",
+                hint=f"pin {artifact.name} to a version, or lock where the source or a mirror of it can be reached",
+            )
+
+
+def _is_exact(specifiers: SpecifierSet) -> bool:
+    return any(one.operator in ("==", "===") and not one.version.endswith("*") for one in specifiers)
 
 
 def _refuse_drift(request: ResolveRequest, artifact: Artifact, before: Artifact | None) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
+from torchmatrix.backends.pip_pages import Described, Pages
 from torchmatrix.backends.uv import folder_of
 from torchmatrix.errors import CellError
 from torchmatrix.matrix.model import requirement_name
@@ -17,7 +19,7 @@ from torchmatrix.target import wheel_tags
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from packaging.tags import Tag
     from packaging.version import Version
@@ -31,15 +33,19 @@ if TYPE_CHECKING:
 
 TORCH = "torch"
 DAYS_TRIED = 7
-"""How many complete days are looked into for torch's triton before the newest one's problem is reported."""
+"""How many complete days are resolved before the newest one's problem is reported."""
+_SHOWN, _NEIGHBOURS = 3, 14
+"""Days that a message names; how many are looked at for them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pins:
-    """One day's versions, by package, with their local parts."""
+    """One day's versions, by package, with their local parts; triton among them where torch needs one."""
 
     day: dt.date
     versions: Mapping[str, Version]
+    described: Mapping[str, Described] = field(default_factory=dict)
+    """What METADATA says of them, where it can be had by itself."""
     remarks: tuple[str, ...] = ()
 
 
@@ -54,6 +60,7 @@ class NightlyChooser:
         self._folder = folder_of(self._cell.source, str(self._cell.target.accelerator), nightly=True)
         self._tags: Mapping[Tag, int] = wheel_tags(self._cell.target, self._cell.python)
         self._lacking: dict[dt.date, str] = {}
+        self._known: dict[str, Described | None] = {}
 
     def pins(self) -> Iterator[Pins]:
         """Days to try, the best first, each with every version pinned. `CellError` when there is none."""
@@ -72,14 +79,16 @@ class NightlyChooser:
             local=self._backend.catalog.expected_local(None, target.platform, target.accelerator, self._cell.source),
             requested={name: requirement.specifier for name, requirement in self._asked.items() if requirement},
         )
-        tried = 0
+        resolved = 0
         for day in self._candidates(found):
-            if tried == DAYS_TRIED:
-                break
-            tried += 1
-            if versions := self._consistent(day, listings):
-                yield Pins(day=day.day, versions=versions, remarks=self._passed_over(day, found))
-        if tried == len(self._lacking):  # not one could be tried
+            pins = self._consistent(day)
+            if pins is None:
+                continue
+            if resolved == DAYS_TRIED:
+                return
+            resolved += 1
+            yield replace(pins, remarks=self._passed_over(day, found))
+        if not resolved:
             raise self._none(found, self._wanted)
 
     @property
@@ -123,19 +132,31 @@ class NightlyChooser:
         return day_of(previous.torch) if previous.inputs.get("torch") == "nightly" else None
 
     def _none(self, found: Days, wanted: dt.date | None) -> CellError:
-        words = self._where
-        if wanted is not None and wanted in self._lacking:
-            others = replace(found, complete=tuple(d for d in found.complete if d.day not in self._lacking))
-            near = ", ".join(str(day) for day in nearest(others, wanted))
-            text = f"no nightly of {wanted} has {self._lacking[wanted]} for {words}"
-            text += f"; nearest complete days: {near}" if near else ""
-        elif self._lacking:
-            lacking = "; ".join(f"{day}: {what}" for day, what in sorted(self._lacking.items(), reverse=True))
-            text = f"the newest complete days lack what their torch needs for {words}: {lacking}"
+        if self._lacking and wanted is None:
+            newest = sorted(self._lacking.items(), reverse=True)
+            lacking = "; ".join(f"{day}: {what}" for day, what in newest[:_SHOWN])
+            more = f" (and {len(newest) - _SHOWN} more)" if len(newest) > _SHOWN else ""
+            text = f"all complete days lack what their torch needs for {self._where}: {lacking}{more}"
         else:
-            text = missing_words(found, wanted, where=words, keep=self._backend.catalog.facts.nightlies.keep)
+            found = self._with_sound_neighbours(found, wanted)
+            text = missing_words(found, wanted, where=self._where, keep=self._backend.catalog.facts.nightlies.keep)
         return CellError(
             f"{self._cell}: {text}", hint="name a complete day (`torch: nightly DATE`), or ask for fewer packages"
+        )
+
+    def _with_sound_neighbours(self, found: Days, wanted: dt.date | None) -> Days:
+        """The same without days whose torch lacks its triton, as far as they would be named beside ``wanted``."""
+        if wanted is None:
+            return found
+        by_day = {each.day: each for each in found.complete}
+        sound = 0
+        for day in nearest(found, wanted, count=_NEIGHBOURS):
+            if sound < _SHOWN and day not in self._lacking and self._consistent(by_day[day]):
+                sound += 1
+        return replace(
+            found,
+            complete=tuple(each for each in found.complete if each.day not in self._lacking),
+            incomplete={**found.incomplete, **{day: (what,) for day, what in self._lacking.items()}},
         )
 
     @property
@@ -144,45 +165,91 @@ class NightlyChooser:
         return f"Python {self._cell.python} on {target.platform} {target.accelerator}"
 
     def _passed_over(self, day: Day, found: Days) -> tuple[str, ...]:
-        """Why a newer day was not taken, in words."""
-        newer = [other for other in found.incomplete if other > day.day and TORCH not in found.incomplete[other]]
-        newer += [other for other in self._lacking if other > day.day]
-        as_of = self._request.as_of
-        newer = sorted(other for other in newer if as_of is None or other <= as_of)
-        if self._wanted is not None or not newer:
+        """Why a newer day was not taken, in words; nothing where the day was asked for, or is kept."""
+        locked = self._locked_day()
+        if self._wanted is not None or day.day == locked or found.window is None:
             return ()
-        newest = newer[-1]
-        lacking = self._lacking.get(newest) or ", ".join(found.incomplete[newest])
-        return (f"nightly of {day.day}: that of {newest} has no {lacking} for {self._where}",)
+        remarks = []
+        if locked is not None:
+            lacking = self._lacking.get(locked) or ", ".join(found.incomplete.get(locked, ()))
+            why = f"has no {lacking} for {self._where}" if lacking else "is not listed any more"
+            remarks.append(f"nightly of {day.day}: that of {locked}, which was locked, {why}")
+        last = min(found.window[1], self._request.as_of or found.window[1])
+        newer = sorted(other for other in {*found.incomplete, *self._lacking} if day.day < other <= last)
+        if newer and newer[-1] != locked:
+            lacking = self._lacking.get(newer[-1]) or ", ".join(found.incomplete[newer[-1]])
+            remarks.append(f"nightly of {day.day}: that of {newer[-1]} has no {lacking} for {self._where}")
+        return tuple(remarks)
+
+    # -- pages for uv ---------------------------------------------------------------------------------------------
+
+    def pages(self, pins: Pins, names: Iterable[str]) -> Pages | None:
+        """Pages of the source for ``names`` that hold nothing of another day; ``None`` where the route is a folder.
+
+        For a package of the family that something asks for from below, that is every file of the day.
+        """
+        if any(local_path(place.address) is not None for place in self._route.places):
+            return None  # uv reads hashes and METADATA from the files themselves
+        files: dict[str, Sequence[Listed]] = {}
+        for name in names:
+            listing = self._listing(name)
+            if (version := pins.versions.get(name)) is not None:
+                files[name] = [file for file in listing.files if file.version == version and self._fits(file)]
+            elif name in self._backend.catalog.facts.beside:
+                files[name] = listing.files
+            else:
+                files[name] = [file for file in listing.files if file.version and day_of(file.version) == pins.day]
+            for file in files[name]:
+                self._backend.indexes.require(file, source=self._route.source, where=listing.where)
+        return Pages(source=self._route.source, files=files, described=pins.described)
 
     # -- what METADATA says ---------------------------------------------------------------------------------------
 
-    def _consistent(self, day: Day, listings: Mapping[str, Listing]) -> dict[str, Version] | None:
-        """The day's versions that fit each other and whose triton exists; ``None`` when there are none."""
-        versions = dict(day.versions)
-        for name in versions:
-            if name == TORCH:
-                continue
-            pin = self._torch_pin(self._wheel(listings[name], versions[name]))
-            choices = (versions[TORCH], *day.alternatives.get(TORCH, ()))
-            if pin is not None:
-                fitting = [choice for choice in choices if pin.specifier.contains(choice, prereleases=True)]
-                if not fitting:
-                    self._lacking[day.day] = f"{name} {versions[name]} for its torch (it needs {pin})"
-                    return None
-                versions[TORCH] = fitting[0]
-        for requirement in self._requirements(self._wheel(listings[TORCH], versions[TORCH])):
+    def _consistent(self, day: Day) -> Pins | None:
+        """The day's highest versions that fit each other and whose triton exists; ``None`` when there are none."""
+        problems: list[str] = []
+        for torch in _versions(day, TORCH):
+            chosen = {TORCH: torch}
+            for name in day.versions:
+                if name != TORCH and (problem := self._add_companion(chosen, name, day)):
+                    problems.append(problem)
+                    break
+            else:
+                wheels = {name: self._wheel(self._listing(name), version) for name, version in chosen.items()}
+                if problem := self._add_triton(chosen, wheels):
+                    problems.append(problem)
+                    continue
+                described = {name: said for name, wheel in wheels.items() if wheel and (said := self._described(wheel))}
+                return Pins(day=day.day, versions=chosen, described=described)
+        self._lacking[day.day] = problems[0]
+        return None
+
+    def _add_companion(self, chosen: dict[str, Version], name: str, day: Day) -> str | None:
+        """Choose the highest version of a companion whose METADATA admits the chosen torch; what is wrong if none."""
+        problem = None
+        for version in _versions(day, name):
+            wheel = self._wheel(self._listing(name), version)
+            wanted = [r for r in self._requirements(wheel) if canonicalize_name(r.name) == TORCH]
+            refusing = [r for r in wanted if not r.specifier.contains(chosen[TORCH], prereleases=True)]
+            if not refusing:
+                chosen[name] = version
+                return None
+            problem = problem or f"{name} for its torch ({name} {version} needs {TORCH}{refusing[0].specifier})"
+        return problem
+
+    def _add_triton(self, chosen: dict[str, Version], wheels: dict[str, Listed | None]) -> str | None:
+        """Choose what lies beside the accelerators and the chosen torch needs; what is missing if it does not exist."""
+        for requirement in self._requirements(wheels[TORCH]):
             name = str(canonicalize_name(requirement.name))
             if name not in self._backend.catalog.facts.beside:
                 continue
-            files = self._listing(name).files
-            if not any(self._fits(file) and _admits(requirement, file) for file in files):
-                self._lacking[day.day] = f"{requirement}"
-                return None
-        return versions
-
-    def _torch_pin(self, wheel: Listed | None) -> Requirement | None:
-        return next((r for r in self._requirements(wheel) if canonicalize_name(r.name) == TORCH), None)
+            listing = self._listing(name)
+            fitting = [f.version for f in listing.files if f.version and self._fits(f) and _admits(requirement, f)]
+            if not fitting:
+                return f"{name}{requirement.specifier}"
+            chosen[name] = max(fitting)
+            wheels[name] = self._wheel(listing, chosen[name])
+        return None
 
     def _wheel(self, listing: Listing, version: Version) -> Listed | None:
         """The wheel of a version that fits the cell, its link checked."""
@@ -201,22 +268,22 @@ class NightlyChooser:
 
     def _requirements(self, wheel: Listed | None) -> Sequence[Requirement]:
         """Requires-Dist of a wheel that apply to the cell; none where its METADATA cannot be had by itself."""
-        if wheel is None:
-            return ()
-        text = self._metadata(wheel)
-        environment = self._cell.target.marker_environment(self._cell.python)
+        said = self._described(wheel) if wheel is not None else None
+        environment = {**self._cell.target.marker_environment(self._cell.python), "extra": ""}
         found = []
-        for line in text.splitlines():
-            if not line:
-                break  # the headers end where the description begins
-            if line.lower().startswith("requires-dist:"):
-                try:
-                    requirement = Requirement(line.partition(":")[2].strip())
-                except InvalidRequirement:
-                    continue
-                if requirement.marker is None or requirement.marker.evaluate({**environment, "extra": ""}):
+        for text in said.requires if said else ():
+            with suppress(InvalidRequirement):
+                requirement = Requirement(text)
+                if requirement.marker is None or requirement.marker.evaluate(environment):
                     found.append(requirement)
         return found
+
+    def _described(self, wheel: Listed) -> Described | None:
+        """What the METADATA of a wheel says; read once."""
+        if wheel.url not in self._known:
+            text = self._metadata(wheel)
+            self._known[wheel.url] = _parsed(text, wheel.version) if text and wheel.version else None
+        return self._known[wheel.url]
 
     def _metadata(self, wheel: Listed) -> str:
         path = local_path(wheel.url)
@@ -230,6 +297,22 @@ class NightlyChooser:
             return ""
         reply = self._backend.web.get(f"{wheel.url}.metadata", source=self._route.source)
         return reply.body.decode("utf-8", "replace") if reply.ok else ""
+
+
+def _versions(day: Day, name: str) -> tuple[Version, ...]:
+    return (day.versions[name], *day.alternatives.get(name, ()))
+
+
+def _parsed(text: str, version: Version) -> Described:
+    from email.parser import HeaderParser
+
+    headers = HeaderParser().parsestr(text)
+    return Described(
+        version=version,
+        requires=tuple(str(value) for value in headers.get_all("Requires-Dist", ())),
+        extras=tuple(str(value) for value in headers.get_all("Provides-Extra", ())),
+        requires_python=headers.get("Requires-Python"),
+    )
 
 
 def _admits(requirement: Requirement, file: Listed) -> bool:

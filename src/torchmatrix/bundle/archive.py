@@ -64,7 +64,7 @@ def first_member(block: bytes) -> tuple[str, int] | None:
     except ValueError:
         return None
     path = f"{folder}/{name}"
-    return (path, size) if folder and header(path, size) == block else None
+    return (path, size) if folder and size >= 0 and header(path, size) == block else None
 
 
 def what_is(block: bytes) -> tuple[str, str] | None:

@@ -158,8 +158,7 @@ def _parse(value: Mapping[str, Any]) -> Description:
         folder, _, name = one.path.partition("/")
         if folder != WHEELS or not _FILE.fullmatch(name):
             raise ValueError(f"{one.path!r} is not the path of a wheel")
-    folded = [one.path.lower() for one in files]  # some file systems do not tell case apart
-    if twice := next((path for path in folded if folded.count(path) > 1), None):
+    if twice := _twice(one.path for one in files):
         raise ValueError(f"{twice} is listed twice")
     if big := next((one.path for one in files[: len(TEXTS)] if one.size > TEXT_LIMIT), None):
         raise ValueError(f"{big} claims to be larger than {TEXT_LIMIT} bytes")
@@ -198,9 +197,18 @@ def check_record(lockfile: Lockfile) -> None:
             raise ValueError(f"{artifact.name}: {artifact.file!r} is not the file name of a wheel")
         if not _SOURCE.fullmatch(artifact.source):
             raise ValueError(f"{artifact.name}: {artifact.source!r} is no name of a source")
-    files = [artifact.file.lower() for artifact in lockfile.artifacts]
-    if twice := next((file for file in files if files.count(file) > 1), None):
+    if twice := _twice(artifact.file for artifact in lockfile.artifacts):
         raise ValueError(f"two artifacts have the file {twice}")
+
+
+def _twice(paths: Iterable[str]) -> str | None:
+    """The first path that is there a second time, for file systems that do not tell case apart."""
+    seen: set[str] = set()
+    for path in paths:
+        if path.lower() in seen:
+            return path
+        seen.add(path.lower())
+    return None
 
 
 def check_against(description: Description, lockfile: Lockfile) -> None:

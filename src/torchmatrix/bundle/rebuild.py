@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from torchmatrix.backends import CreateRequest
 from torchmatrix.bundle.contents import needs
 from torchmatrix.environments import specification
 from torchmatrix.errors import HostError
-from torchmatrix.files import write_atomic
+from torchmatrix.files import cannot_write, write_atomic
 from torchmatrix.matrix.model import Backend, Cell, Expansion, Matrix, SandboxKind, Settings, TorchRequest
 from torchmatrix.sources.config import SourceConfig
 from torchmatrix.sources.pip_config import Setting
@@ -85,6 +86,7 @@ def rebuild(unpacked: Unpacked, tools: Tools) -> Rebuilt:
     created = not (_read(marker) == facts and python.exists())
     if created:
         marker.unlink(missing_ok=True)
+        _remove(prefix)  # uv clears only what it takes for an environment, and a killed run may not have come that far
         tools.tell(cell.id, f"installing {len(lockfile.artifacts)} artifacts")
         request = CreateRequest(lockfile=lockfile, prefix=prefix, interpreter=interpreter, frozen=True, live=tools.live)
         backend.create(request, tools.sandbox)
@@ -169,6 +171,16 @@ def _workspace(cell: Cell, unpacked: Unpacked, tools: Tools) -> Workspace:
         env=tools.env,
         tell=tools.tell,
     )
+
+
+def _remove(prefix: Path) -> None:
+    try:
+        if prefix.is_symlink() or prefix.is_file():
+            prefix.unlink()
+        elif prefix.exists():
+            shutil.rmtree(prefix)
+    except OSError as error:
+        raise cannot_write(prefix, error) from error
 
 
 def _read(marker: Path) -> dict[str, Any] | None:

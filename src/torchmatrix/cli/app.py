@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -19,10 +20,17 @@ from torchmatrix.errors import EXIT_CODES, INTERRUPTED, HostError, TorchmatrixEr
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import FrameType
+    from types import FrameType, TracebackType
 
 GROUPS = (cells, lock, build, verify, run_in, export, diff, bundle, doctor, cache, completion)
 """Modules that add commands, in the order of the help."""
+
+
+_INDEX_OPTION = re.compile(
+    r"unrecognized arguments:.*?\s(--extra-index(?:-url)?|--(?:default-)?index(?:-url)?|--find-links|--trusted-host"
+    r"|--no-index|-[if])(?=[\s=]|$)"
+)
+"""pip's and uv's options that say where packages come from."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -30,6 +38,10 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise `UsageError` instead of ending the process."""
+        if option := _INDEX_OPTION.match(message):
+            from torchmatrix.lock.demands import CONFUSION, INSTEAD
+
+            raise UsageError(f"{self.prog}: {option[1]} is refused: {CONFUSION}", hint=INSTEAD)
         raise UsageError(f"{self.prog}: {message}", hint=f"{self.prog} --help; {' '.join(self.format_usage().split())}")
 
 
@@ -63,6 +75,7 @@ def run(argv: Sequence[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # where it is not UTF-8, a symbol becomes a question mark
             stream.reconfigure(errors="replace")
+    _redact_tracebacks()
     top = parser()
     if "_ARGCOMPLETE" in os.environ:
         completion.complete(top)
@@ -100,6 +113,19 @@ def run(argv: Sequence[str]) -> int:
         _report(HostError(f"cannot go on: {error}", hint="check where the output goes, and the disk"), console)
         return HostError.exit_code
     return code
+
+
+def _redact_tracebacks() -> None:
+    """A crash shows where it happened, without the credentials that its message may hold."""
+    plain = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        from torchmatrix.command import redact_tracebacks
+
+        redact_tracebacks(Console().trace)
+        (sys.excepthook if sys.excepthook is not hook else plain)(kind, error, trace)
+
+    sys.excepthook = hook
 
 
 def _nowhere() -> io.TextIOWrapper:

@@ -30,10 +30,14 @@ def handle(context: Context) -> int:
     from torchmatrix.cli.buildable import Buildable
 
     cells = context.cells()
+    for cell in cells:
+        nightly = read_lockfile(context, cell) if cell.torch.is_nightly else None
+        if warning := expiry_warning(nightly, context.today):
+            context.console.warn(warning)
     buildable = Buildable(context)
     dropped = context.expansion.dropped if context.options.all else ()
     if context.json_mode:
-        listed = [_cell_json(context, cell, buildable) for cell in cells]
+        listed = [_cell_json(cell, buildable) for cell in cells]
         context.console.json({"cells": listed, "dropped": [_dropped_json(one) for one in dropped]})
         return 0
     _print_cells(context, cells, buildable)
@@ -45,10 +49,8 @@ def handle(context: Context) -> int:
     return 0
 
 
-def _cell_json(context: Context, cell: Cell, buildable: Buildable) -> dict[str, object]:
+def _cell_json(cell: Cell, buildable: Buildable) -> dict[str, object]:
     why_not = buildable.why_not(cell)
-    lockfile = read_lockfile(context, cell) if cell.torch.is_nightly else None
-    expires = lockfile.expires if lockfile else None
     return {
         "id": cell.id,
         "python": str(cell.python),
@@ -59,7 +61,6 @@ def _cell_json(context: Context, cell: Cell, buildable: Buildable) -> dict[str, 
         "backend": str(cell.backend),
         "sandbox": str(cell.sandbox),
         "torch": cell.torch_text,
-        "expires": expires.isoformat() if expires else None,
         "buildable_here": why_not is None,
         "why_not": why_not,
     }
@@ -83,9 +84,6 @@ def _print_cells(context: Context, cells: tuple[Cell, ...], buildable: Buildable
     console.data(console.table(["cell", "torch", "platform", "accelerator", "sandbox", "lockfile", "buildable"], rows))
     for note in dict.fromkeys(note for cell in cells for note in cell.notes):
         console.say(f"note: {note}")
-    for cell in cells:
-        if warning := expiry_warning(read_lockfile(context, cell), context.today):
-            console.warn(warning)
 
 
 def _state(context: Context, cell: Cell) -> str:

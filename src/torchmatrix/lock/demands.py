@@ -20,11 +20,17 @@ if TYPE_CHECKING:
 
     from torchmatrix.matrix.model import Cell, Matrix, PrivateSource, Project
 
-_INDEX_OPTIONS = re.compile(r"^(--extra-index-url|--index-url|-i|--find-links|-f|--trusted-host|--no-index)\b")
-_NO_INDEX_OPTIONS = (
-    "an index named there would serve every package, which is how a public package replaces a private one; "
-    "name it in matrix.yaml under `sources:` with the packages it serves"
+_INDEX_OPTIONS = ("--extra-index-url", "--index-url", "--default-index", "--find-links", "--trusted-host", "--no-index")
+CONFUSION = (
+    "an index named there would serve every package, so that whoever publishes a name on either index wins "
+    "(dependency confusion)"
 )
+"""Why no index is taken from anywhere but matrix.yaml, pip's and our own configuration."""
+INSTEAD = (
+    "name the index in matrix.yaml with the packages that it alone serves: "
+    'sources: {corp: {index: URL, packages: ["corp-*"]}}'
+)
+"""What to write instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,21 +209,38 @@ def read_requirements(path: Path, *, label: str, seen: tuple[Path, ...] = ()) ->
         raise UsageError(f"{label}: includes itself")
     for number, line in _logical_lines(text):
         where = f"{label}:{number}"
-        if match := re.match(r"(-r|--requirement|-c|--constraint)[ =]\s*(\S+)$", line):
+        if match := re.match(r"(-r|--requirement|-c|--constraint)(?:[ =]\s*|(?<=^-[rc]))(\S+)$", line):
+            if "://" in match[2]:
+                raise UsageError(
+                    f"{where}: {match[1]} of an address is refused: what it says may be something else tomorrow",
+                    hint="download the file, and commit it beside the matrix",
+                )
             included = read_requirements(
                 path.parent / match[2], label=str(Path(label).parent / match[2]), seen=(*seen, path.resolve())
             )
             constraint = match[1] in ("-c", "--constraint")
             yield from ((requirement, constraint or inner) for requirement, inner in included)
-        elif _INDEX_OPTIONS.match(line):
-            raise UsageError(f"{where}: {line.split()[0]} is refused: {_NO_INDEX_OPTIONS}")
+        elif option := _index_option(line):
+            raise UsageError(f"{where}: {option} is refused: {CONFUSION}", hint=INSTEAD)
         elif line.startswith("-"):
             raise UsageError(
-                f"{where}: the option {line.split()[0]} is not supported in a requirements file of a cell",
+                f"{where}: the option {re.split(r'[ =]', line)[0]} is not supported in a requirements file of a cell",
                 hint="name requirements only; editable installs belong under `project:`",
             )
         else:
             yield _parse(re.split(r"\s--hash[ =]", line, maxsplit=1)[0], where), False
+
+
+def _index_option(line: str) -> str | None:
+    """The option in a line, without its value, that would say where packages come from."""
+    for word in line.split():
+        name = word.partition("=")[0]
+        # pip takes any beginning of a long option, and the value of a short one without a space.
+        if len(name) > len("--in") and any(option.startswith(name) for option in _INDEX_OPTIONS):
+            return name
+        if word.startswith(("-i", "-f")):
+            return word[:2]
+    return None
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:

@@ -23,7 +23,7 @@ PYPI = "pypi"
 """Name of the default index."""
 
 _KEPT_UV = ("UV_CACHE_DIR", "UV_HTTP_TIMEOUT", "UV_HTTP_RETRIES", "UV_CONCURRENT_DOWNLOADS", "UV_LINK_MODE",
-            "UV_KEYRING_PROVIDER", "UV_PYTHON_INSTALL_DIR", "UV_LOCK_TIMEOUT")  # fmt: skip
+            "UV_KEYRING_PROVIDER", "UV_PYTHON_INSTALL_DIR", "UV_LOCK_TIMEOUT", "PYTHON_KEYRING_BACKEND")  # fmt: skip
 _CREDENTIAL = re.compile(r"UV_INDEX_\w+_(USERNAME|PASSWORD)")
 _DROPPED = ("PIP_", "UV_", "PYTHON", "VIRTUAL_ENV", "CONDA_", "TORCHMATRIX_", "MACOSX_DEPLOYMENT_TARGET")
 
@@ -178,6 +178,10 @@ def _child_env(environ: Mapping[str, str], cert: Setting | None, pip: PipConfig)
     }
     env["UV_PYTHON_DOWNLOADS"] = "never"
     env["UV_NO_CONFIG"] = "1"
+    if pip.keyring_provider is not None and pip.keyring_provider.value != "disabled":
+        env.setdefault("UV_KEYRING_PROVIDER", "subprocess")
+    # glibc waits 5 s for an answer to a lost datagram, and many resolutions at once lose some.
+    env.setdefault("RES_OPTIONS", "timeout:1 attempts:4")
     if cert is not None:
         env["SSL_CERT_FILE"] = cert.value
     if pip.proxy is not None:

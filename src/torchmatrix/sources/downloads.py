@@ -8,19 +8,22 @@ same bytes are never downloaded twice, other bytes under the same address are no
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 from torchmatrix.command import redact
-from torchmatrix.errors import IntegrityError, SourceUnreachableError, TorchmatrixError
+from torchmatrix.errors import IntegrityError, SourceUnreachableError
 from torchmatrix.files import cannot_write
 from torchmatrix.sources.config import local_path
-from torchmatrix.sources.web import RETRIES, BrokenOffError, Reply, Web
+from torchmatrix.sources.transfer import Progress, Transfer, hash_file
+from torchmatrix.sources.web import PROXY_LOGIN, BrokenOffError, Reply, Web
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -29,10 +32,11 @@ if TYPE_CHECKING:
 
 PARALLEL = 4
 """Files at once: enough to fill most lines, few enough that a large file still comes on."""
-_BLOCK = 1 << 20
-_STEP = 0.2
-"""Seconds between two words about progress."""
 _HASHES = "hashes"
+_CHANGES = 3
+"""How often a file may change while it is received before that is an error."""
+_NO_HEAD = frozenset({400, 403, 405, 501})
+"""Answers of servers that know no HEAD, or whose signed addresses are for GET alone."""
 
 
 class Memory(Protocol):
@@ -76,12 +80,17 @@ class GoneError(SourceUnreachableError):
     """A source answers, but does not have the file (any more)."""
 
 
+class _ChangedError(Exception):
+    """The bytes at an address are others than a moment ago."""
+
+
 class Downloads:
     """The downloads of a store; several threads and processes may use it at once."""
 
-    def __init__(self, memory: Memory, web: Web) -> None:
+    def __init__(self, memory: Memory, web: Web, *, sleep: Callable[[float], None] = time.sleep) -> None:
         self._memory = memory
         self._web = web
+        self._sleep = sleep
         self._lock = threading.Lock()
 
     @property
@@ -101,14 +110,15 @@ class Downloads:
         return known if isinstance(known, str) else None
 
     def describe(self, wanted: Wanted) -> Reply:
-        """Size and validator of a file by HEAD; `GoneError` when the source does not have it."""
+        """Size and validator of a file; `GoneError` when the source does not have it.
+
+        By HEAD, or where that tells no size by a GET of which only the headers are read.
+        """
         reply = self._web.head(wanted.url, source=wanted.source)
-        if reply.status in (404, 410):
-            raise gone(wanted, f"{urlsplit(wanted.url).hostname} answered {reply.status}")
-        if not reply.ok:
-            raise SourceUnreachableError(
-                f"source {wanted.source}: {redact(wanted.url)} answered {reply.status}", hint=answer_hint(reply.status)
-            )
+        if reply.status in _NO_HEAD or (reply.ok and not reply.length):
+            with self._web.stream(wanted.url, source=wanted.source) as (opened, _):
+                reply = opened
+        _require_success(wanted, reply)
         return reply
 
     def fetch(self, wanted: Sequence[Wanted], *, tell: Callable[[str], None]) -> dict[str, Held]:
@@ -117,10 +127,12 @@ class Downloads:
         What was received stays: the next call goes on where this one ended. Errors: `GoneError`,
         `SourceUnreachableError`, `IntegrityError`, `HostError` for a full disk.
         """
-        progress = _Progress(len(wanted), tell)
+        progress = Progress(len(wanted), tell)
         pool = ThreadPoolExecutor(max(1, min(PARALLEL, len(wanted))))
         futures = [pool.submit(self._one, one, progress) for one in wanted]
         try:
+            for future in wait(futures, return_when=FIRST_EXCEPTION).done:
+                future.result()
             return {one.file: future.result() for one, future in zip(wanted, futures, strict=True)}
         finally:
             progress.stop()
@@ -128,27 +140,44 @@ class Downloads:
 
     # -- one file ---------------------------------------------------------------------------------------------------
 
-    def _one(self, wanted: Wanted, progress: _Progress) -> Held:
-        if wanted.sha256 and (path := self.held(wanted.file, wanted.sha256)):
-            return Held(path=path, sha256=wanted.sha256, size=path.stat().st_size)
+    def _one(self, wanted: Wanted, progress: Progress) -> Held:
+        if wanted.sha256 and (have := self._finished(wanted, wanted.sha256)):
+            return have
         if local_path(wanted.url) is not None:
             return self._local(wanted)
-        reply = self.describe(wanted)
-        known = self.known_sha256(wanted.url, reply)
-        if known and wanted.sha256 is None and (path := self.held(wanted.file, known)):
-            return Held(path=path, sha256=known, size=path.stat().st_size)
+        for _ in range(_CHANGES):
+            reply = self.describe(wanted)
+            try:
+                return self._have(wanted, reply, progress)
+            except _ChangedError:
+                continue
+        raise SourceUnreachableError(
+            f"source {wanted.source}: {redact(wanted.url)} changes while it is downloaded, {_CHANGES} times",
+            hint="it is being replaced, or several servers answer with different files; try again later",
+        )
+
+    def _finished(self, wanted: Wanted, sha256: str | None) -> Held | None:
+        if sha256 and (path := self.held(wanted.file, sha256)):
+            return Held(path=path, sha256=sha256, size=path.stat().st_size)
+        return None
+
+    def _have(self, wanted: Wanted, reply: Reply, progress: Progress) -> Held:
+        """The file as the server described it; one thread or process receives it, the others wait for that."""
+        if have := self._finished(wanted, wanted.sha256 or self.known_sha256(wanted.url, reply)):
+            return have
         key = wanted.sha256 or _key(wanted.url, reply)
         name = hashlib.sha256((key or wanted.url).encode()).hexdigest()[:32]
         with self._memory.lock(f"download-{name}"):
-            if wanted.sha256 and (path := self.held(wanted.file, wanted.sha256)):
-                return Held(path=path, sha256=wanted.sha256, size=path.stat().st_size)
+            if have := self._finished(wanted, wanted.sha256 or self.known_sha256(wanted.url, reply)):
+                return have
             partial = self.root / "partial" / name
             try:
                 partial.parent.mkdir(parents=True, exist_ok=True)
                 if key is None:  # nothing says whether what is there belongs to these bytes
                     partial.unlink(missing_ok=True)
-                digest = self._receive(wanted, reply, partial, progress)
-                return self._finish(wanted, reply, partial, digest)
+                transfer = Transfer(partial)
+                self._receive(wanted, reply, transfer, progress, resumable=key is not None)
+                return self._finish(wanted, reply, transfer)
             except OSError as error:
                 raise cannot_write(partial, error) from error
 
@@ -159,7 +188,7 @@ class Downloads:
             status = path.stat()
             key = f"{path} {status.st_size} {status.st_mtime_ns}"
             known = self._memory.remember(_HASHES).get(key)
-            sha256 = known if isinstance(known, str) else _hash_file(path).hexdigest()
+            sha256 = known if isinstance(known, str) else hash_file(path).hexdigest()
         except OSError as error:
             raise SourceUnreachableError(
                 f"{path}: cannot be read: {error.strerror}", hint="check the folder that mirrors the source"
@@ -169,27 +198,29 @@ class Downloads:
             raise drift(wanted, sha256)
         return Held(path=path, sha256=sha256, size=status.st_size)
 
-    def _receive(self, wanted: Wanted, reply: Reply, partial: Path, progress: _Progress) -> hashlib._Hash:
+    def _receive(
+        self, wanted: Wanted, reply: Reply, transfer: Transfer, progress: Progress, *, resumable: bool
+    ) -> None:
         """Append what is missing, over as many connections as that takes, and hash everything."""
-        transfer = _Transfer(partial)
-        failures = 0
-        progress.expect(wanted.file, reply.length, transfer.offset)
+        furthest, failures = transfer.offset, 0
         while transfer.offset != reply.length:
-            before = transfer.offset
             try:
                 self._connect(wanted, reply, transfer, progress)
                 break
             except BrokenOffError as error:
-                failures = 1 if transfer.offset > before else failures + 1
-                if failures > RETRIES:
+                failures = 1 if transfer.offset > furthest else failures + 1
+                furthest = max(furthest, transfer.offset)
+                if failures > self._web.retries:
                     raise BrokenOffError(
-                        f"{error.message}, after {transfer.offset} of {reply.length or 'unknown'} bytes",
+                        f"source {wanted.source}: {error.message}, {failures} times; "
+                        f"{transfer.offset} of {reply.length or 'unknown'} bytes are here",
                         hint="run the same again: it goes on where it ended",
                     ) from error
-                time.sleep(0.25 * 2 ** (failures - 1))
-        return transfer.digest
+                if not resumable:
+                    transfer.restart()
+                self._sleep(0.25 * 2 ** (failures - 1))
 
-    def _connect(self, wanted: Wanted, reply: Reply, transfer: _Transfer, progress: _Progress) -> None:
+    def _connect(self, wanted: Wanted, reply: Reply, transfer: Transfer, progress: Progress) -> None:
         """One connection's worth; `BrokenOffError` when it ends too early."""
         headers = {}
         if transfer.offset:
@@ -197,17 +228,17 @@ class Downloads:
             if validator := _validator(reply):
                 headers["If-Range"] = validator
         with self._web.stream(wanted.url, source=wanted.source, headers=headers) as (answer, blocks):
-            if answer.status == 416 or (answer.status == 206 and _range_start(answer) != transfer.offset):
+            if answer.status == 416 or (answer.status == 206 and not _goes_on(answer, transfer.offset, reply.length)):
                 offset = transfer.offset
                 transfer.restart()  # what is here is no beginning of what is there
                 raise BrokenOffError(f"{redact(wanted.url)}: the server refuses to go on at byte {offset}")
-            if answer.status not in (200, 206):
-                raise SourceUnreachableError(
-                    f"source {wanted.source}: {redact(wanted.url)} answered {answer.status}",
-                    hint=answer_hint(answer.status),
-                )
-            if answer.status == 200:
+            _require_success(wanted, answer)
+            if answer.status != 206:
                 transfer.restart()
+            if not _same(reply, answer):
+                transfer.restart()
+                raise _ChangedError
+            progress.expect(wanted.file, reply.length, transfer.offset)
             with transfer.path.open("ab") as file:
                 for block in blocks:
                     file.write(block)
@@ -219,19 +250,25 @@ class Downloads:
                 transfer.restart()
             raise BrokenOffError(f"{redact(wanted.url)}: {came} bytes came where {reply.length} were announced")
 
-    def _finish(self, wanted: Wanted, reply: Reply, partial: Path, digest: hashlib._Hash) -> Held:
-        sha256, size = digest.hexdigest(), partial.stat().st_size
-        if wanted.sha256 not in (None, sha256):
-            partial.unlink()
-            raise drift(wanted, sha256)
-        if wanted.sha256 is None:
+    def _finish(self, wanted: Wanted, reply: Reply, transfer: Transfer) -> Held:
+        """What was received, under its final name; `IntegrityError` when it is whole but not what was wanted."""
+        sha256, partial = transfer.digest.hexdigest(), transfer.path
+        if sha256 != wanted.sha256:
+            if wanted.sha256 and transfer.resumed:  # what an earlier call received may be of other bytes
+                transfer.restart()
+                raise _ChangedError
             _require_wheel(wanted, partial)
+            if wanted.sha256:
+                partial.unlink()
+                raise drift(wanted, sha256)
         path = self.root / sha256 / wanted.file
         path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())  # a finished file is trusted by its name: it must survive a power cut
         partial.replace(path)
         if key := _key(wanted.url, reply):
             self._note(key, sha256)
-        return Held(path=path, sha256=sha256, size=size)
+        return Held(path=path, sha256=sha256, size=transfer.offset)
 
     def _note(self, key: str, sha256: str) -> None:
         with self._lock:
@@ -256,9 +293,20 @@ def drift(wanted: Wanted, sha256: str) -> IntegrityError:
     )
 
 
+def _require_success(wanted: Wanted, reply: Reply) -> None:
+    if reply.status in (404, 410):
+        raise gone(wanted, f"{urlsplit(wanted.url).hostname} answered {reply.status}")
+    if not reply.ok:
+        raise SourceUnreachableError(
+            f"source {wanted.source}: {redact(wanted.url)} answered {reply.status}", hint=answer_hint(reply.status)
+        )
+
+
 def answer_hint(status: int) -> str:
     """What to do about a status that is no success."""
-    if status in (401, 403, 407):
+    if status == 407:
+        return PROXY_LOGIN
+    if status in (401, 403):
         return "give credentials through netrc, keyring, or UV_INDEX_NAME_USERNAME and UV_INDEX_NAME_PASSWORD"
     if status in (404, 410):
         return "check the address of the source or mirror"
@@ -277,18 +325,19 @@ def _validator(reply: Reply) -> str | None:
     return etag if etag and not etag.startswith("W/") else reply.headers.get("last-modified")
 
 
-def _range_start(reply: Reply) -> int | None:
-    unit, _, rest = reply.headers.get("content-range", "").partition(" ")
-    start = rest.partition("-")[0]
-    return int(start) if unit == "bytes" and start.isdigit() else None
+def _goes_on(answer: Reply, offset: int, length: int | None) -> bool:
+    """Whether a 206 has the rest from ``offset`` of a file of that length."""
+    found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("content-range", "").strip())
+    return found is not None and int(found[1]) == offset and (length is None or found[2] in ("*", str(length)))
 
 
-def _hash_file(path: Path) -> hashlib._Hash:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest
+def _same(reply: Reply, answer: Reply) -> bool:
+    """Whether two answers are about the same bytes, as far as they tell. Compression on the way weakens ETags."""
+    for name in ("etag", "last-modified"):
+        pair = [each.headers.get(name, "").removeprefix("W/") for each in (reply, answer)]
+        if all(pair):
+            return pair[0] == pair[1]
+    return True
 
 
 def _require_wheel(wanted: Wanted, path: Path) -> None:
@@ -305,66 +354,3 @@ def _require_wheel(wanted: Wanted, path: Path) -> None:
         f"source {wanted.source}: what {redact(wanted.url)} serves is no complete wheel",
         hint="the server or a proxy on the way cuts it off, or answers with something else; try again later",
     )
-
-
-class _Transfer:
-    """What of a file is here, and its digest so far."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.offset = path.stat().st_size if path.exists() else 0
-        self.digest = _hash_file(path) if self.offset else hashlib.sha256()
-
-    def took(self, block: bytes) -> None:
-        self.offset += len(block)
-        self.digest.update(block)
-
-    def restart(self) -> None:
-        self.path.unlink(missing_ok=True)
-        self.offset, self.digest = 0, hashlib.sha256()
-
-
-class _Progress:
-    """Adds up what several files have received, and says it now and then."""
-
-    def __init__(self, files: int, tell: Callable[[str], None]) -> None:
-        self._files = files
-        self._tell = tell
-        self._lock = threading.Lock()
-        self._totals: dict[str, int | None] = {}
-        self._done: dict[str, int] = {}
-        self._started = time.monotonic()
-        self._fresh = 0
-        self._said = 0.0
-
-    def expect(self, file: str, total: int | None, done: int) -> None:
-        with self._lock:
-            self._totals[file], self._done[file] = total, done
-
-    def add(self, file: str, count: int) -> None:
-        with self._lock:
-            if self._files < 0:
-                raise TorchmatrixError("another download failed")  # nobody waits for this one any more
-            self._done[file] = self._done.get(file, 0) + count
-            self._fresh += count
-            now = time.monotonic()
-            if now - self._said < _STEP:
-                return
-            self._said = now
-            text = self._words(now)
-        self._tell(text)
-
-    def stop(self) -> None:
-        with self._lock:
-            self._files = -1
-
-    def _words(self, now: float) -> str:
-        from torchmatrix.console import human_bytes
-
-        done, totals = sum(self._done.values()), list(self._totals.values())
-        known = sum(total for total in totals if total is not None)
-        complete = None not in totals and len(totals) == self._files
-        of = f" of {'' if complete else 'at least '}{human_bytes(known)}" if known else ""
-        speed = self._fresh / max(now - self._started, 0.001)
-        files = "1 file" if self._files == 1 else f"{self._files} files"
-        return f"downloading {files}, {human_bytes(done)}{of}, {human_bytes(int(speed))}/s"

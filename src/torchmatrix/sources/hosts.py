@@ -1,7 +1,7 @@
 """Which hosts may serve the files of a source: the known ones are data, every other one is refused by name.
 
 The PyTorch index's hosts are in the catalog. The default index's file host is in no configuration of pip or uv: it is
-the one host beside the index itself that its pages name, learned at the first resolution and remembered. A host of
+the host that most of the files of the first resolution are on, learned then and remembered for that index. A host of
 one's own is allowed by ``TORCHMATRIX_FILE_HOSTS="NAME=HOST …"`` or ``[file-hosts]`` in the configuration file.
 """
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 
+_LEARNING = (PYPI, "pytorch")
+"""Sources whose files may be on the learned host. A private source's packages are on its own hosts."""
+
+
 class FileHosts:
     """The hosts of every source. Host names only: a port says nothing about whose machine it is."""
 
@@ -29,7 +33,7 @@ class FileHosts:
         known: Mapping[str, Iterable[str]] | None = None,
         learned: Mapping[str, str] | None = None,
     ) -> None:
-        """``known``: hosts of a source as data; ``learned``: what `learned` of an earlier run gave."""
+        """``known``: hosts of a source as data; ``learned``: what `learned` gave in an earlier run."""
         self._lock = threading.Lock()
         self._hosts: dict[str, set[str]] = {name: set(hosts) for name, hosts in (known or {}).items()}
         self._declared = frozenset(config.file_hosts)
@@ -53,8 +57,10 @@ class FileHosts:
         if host is None:
             return True
         with self._lock:
+            if host in self._hosts.get(source, ()):
+                return True
             # Pages of the PyTorch index point to the default index's files for what they only pass on.
-            return host in self._hosts.get(source, ()) or host == self._learned.get(PYPI)
+            return source in _LEARNING and host == self._learned.get(self._key(PYPI))
 
     def require(self, url: str, *, source: str, named_by: str) -> None:
         """`IntegrityError` with the host's name when ``url`` is on a host that is none of the source's."""
@@ -72,14 +78,20 @@ class FileHosts:
         """Learn the file host of a source whose hosts nobody declared: the one that most of its files are on."""
         hosts = Counter(host for url in urls if (host := urlsplit(url).hostname))
         with self._lock:
-            if source in self._declared or source in self._learned:
+            key = self._key(source)
+            if source in self._declared or key in self._learned or not hosts:
                 return
-            foreign = [(host, count) for host, count in hosts.most_common() if host not in self._hosts.get(source, ())]
-            if foreign and foreign[0][1] * 2 > sum(count for _, count in foreign):
-                self._learned[source] = foreign[0][0]
+            host, count = hosts.most_common(1)[0]
+            # Where the index serves its files itself, one link to a stranger is no file host.
+            if host not in self._hosts.get(source, ()) and count * 2 > hosts.total():
+                self._learned[key] = host
+
+    def _key(self, source: str) -> str:
+        """Under what a learned host is kept: another index behind the same name has another file host."""
+        return " ".join([source, *sorted(self._hosts.get(source, ()))])
 
     @property
     def learned(self) -> Mapping[str, str]:
-        """File hosts that were learned, by source."""
+        """File hosts that were learned, to be given to `FileHosts` again."""
         with self._lock:
             return dict(self._learned)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,12 +17,15 @@ from torchmatrix.sources.downloads import answer_hint
 from torchmatrix.sources.pages import Listed, PageError, flat_files, read_page
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from torchmatrix.sources.routes import Place, Route
     from torchmatrix.sources.web import Web
 
 ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 _NOT_THERE = frozenset({403, 404, 410})
 """S3, where the PyTorch index lies, says 403 to what it does not have."""
+_HEADS = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +50,28 @@ class Indexes:
         self._pages: dict[str, Listing] = {}
         self._asking: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
+        self._examined: set[tuple[str, str]] = set()
+
+    def examine(self, addresses: Iterable[tuple[str, str]]) -> None:
+        """Ask each (source, address) by HEAD, once in the life of the object, to see where it redirects to.
+
+        uv follows redirects without a question. `IntegrityError` for one to a host that is none of the source's; no
+        answer, or one that there is nothing, is none of our business here.
+        """
+        with self._lock:
+            asked = [one for one in dict.fromkeys(addresses) if one not in self._examined]
+        asked = [one for one in asked if local_path(one[1]) is None]
+        if not asked:
+            return
+
+        def follow(one: tuple[str, str]) -> None:
+            with suppress(SourceUnreachableError):
+                self._web.head(one[1], source=one[0])
+
+        with ThreadPoolExecutor(min(_HEADS, len(asked))) as pool:
+            list(pool.map(follow, asked))
+        with self._lock:
+            self._examined.update(asked)  # only now: another thread must not go on while nobody knows
 
     def listing(self, route: Route, folder: str | None, name: str) -> Listing:
         """The files of a project, from the first place that lists any.
@@ -103,6 +130,16 @@ def _parsed(body: bytes, content_type: str, url: str, source: str) -> Listing:
             f"source {source}: {redact(url)} is no index page: it looks like {error.looks_like}",
             hint="a login page or a proxy may answer in its place; check the address, the proxy and the mirror",
         ) from error
+
+
+def page_addresses(route: Route, folder: str | None, name: str) -> list[str]:
+    """The addresses of a project's page at each place of a route that is an index."""
+    stand_in = route.via == "stand-in"
+    return [
+        f"{place_address(place, folder, stand_in=stand_in).rstrip('/')}/{canonicalize_name(name)}/"
+        for place in route.places
+        if not place.flat
+    ]
 
 
 def place_address(place: Place, folder: str | None, *, stand_in: bool) -> str:

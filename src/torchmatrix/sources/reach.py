@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 5.0
 """How long a host may take to accept a connection; twice this stays below the 15 s that a refusal may cost."""
 READ_SECONDS = 8.0
+"""How long nothing may come; ``UV_HTTP_TIMEOUT`` changes it for what is read, as for uv."""
 
 
 class Trouble(StrEnum):
@@ -62,6 +63,8 @@ class Reach:
     reason: str = ""
     status: int | None = None
     """What a server answered, whatever that means."""
+    hint: str | None = None
+    """What to do about it, where something better is known than to name a mirror."""
 
     @property
     def ok(self) -> bool:
@@ -74,15 +77,21 @@ class Reach:
         return urlsplit(self.address).hostname or self.address
 
 
-def timeout() -> urllib3.Timeout:
-    """The time limits of one request."""
+def timeout(seconds: float | None = None) -> urllib3.Timeout:
+    """The time limits of one request; ``seconds``: how long nothing may come."""
     import urllib3
 
-    return urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS)
+    return urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS if seconds is None else seconds)
 
 
-def trouble_of(error: Exception, config: SourceConfig) -> tuple[Trouble, str]:
-    """What a urllib3 error means, and how to say it."""
+def read_seconds(config: SourceConfig) -> float:
+    """How long nothing may come while something is read: what uv is told, or `READ_SECONDS`."""
+    said = config.child_env.get("UV_HTTP_TIMEOUT", "")
+    return float(said) if said.isdecimal() and int(said) else READ_SECONDS
+
+
+def trouble_of(error: Exception, config: SourceConfig, seconds: float | None = None) -> tuple[Trouble, str]:
+    """What a urllib3 error means, and how to say it; ``seconds``: the time limit that was set for reading."""
     from urllib3 import exceptions as broken
 
     match error:
@@ -94,8 +103,10 @@ def trouble_of(error: Exception, config: SourceConfig) -> tuple[Trouble, str]:
             return Trouble.CONNECT, f"no connection: {_last_words(error)}"
         case broken.SSLError():
             return Trouble.TLS, f"TLS failed: {_tls_words(error, config)}"
-        case broken.ConnectTimeoutError() | broken.ReadTimeoutError():
-            return Trouble.TIMEOUT, f"no answer within {READ_SECONDS:.0f} s"
+        case broken.ConnectTimeoutError():
+            return Trouble.TIMEOUT, f"no connection within {CONNECT_SECONDS:.0f} s"
+        case broken.ReadTimeoutError():
+            return Trouble.TIMEOUT, f"no answer within {READ_SECONDS if seconds is None else seconds:.0f} s"
         case _:
             # Something accepted the connection: what is there may be the source, so nothing may stand in for it.
             cause = error.args[1] if len(error.args) > 1 else error

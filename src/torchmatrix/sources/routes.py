@@ -110,19 +110,25 @@ class Router:
         """
         tried: list[Reach] = []
         names = tuple(names)
+        doubtful: Setting | None = None
         for mirror in self._config.mirrors.get(source, ()):
             reach = self._reach(mirror.value)
             if reach.ok:
-                reach = self._examined(source, reach, names, page)
-            if reach.ok:
+                reach = self._examined(source, reach, names, page, mirror=True)
+            if reach.ok and page is None and reach.status in (404, 410):
+                doubtful = doubtful or mirror  # not every index has a page of all projects
+            elif reach.ok:
                 return _route(source, Via.MIRROR, [mirror])
-            tried.append(reach)
+            else:
+                tried.append(reach)
+        if doubtful is not None:
+            return _route(source, Via.MIRROR, [doubtful])
         address = self._addresses[source]
         if address is None:  # uv's own default that could not be learned: uv reports what is wrong with it
             return Route(source=source, via=Via.SOURCE, places=(), origin="uv's default")
         reach = self._reach(address)
         if reach.ok:
-            reach = self._examined(source, reach, (), None)
+            reach = self._examined(source, reach, (), page, mirror=False)
         if reach.ok:
             return _route(source, Via.SOURCE, [Setting(value=address, origin=self._origin(source))])
         tried.append(reach)
@@ -131,7 +137,9 @@ class Router:
     def _reach(self, address: str) -> Reach:
         return Reach(address=address) if self._config.offline else self._web.reach(address)
 
-    def _examined(self, source: str, reach: Reach, names: tuple[str, ...], page: str | None) -> Reach:
+    def _examined(
+        self, source: str, reach: Reach, names: tuple[str, ...], page: str | None, *, mirror: bool = True
+    ) -> Reach:
         """The same, or with what is wrong: no such page, a folder without the packages, credentials not accepted."""
         folder = local_path(reach.address)
         if folder is not None:
@@ -140,16 +148,17 @@ class Router:
         if self._config.offline:
             return reach
         refused = reach.status in (401, 403, 407)
-        if page is None and not refused:
+        broken = mirror and (reach.status or 0) >= 500
+        if page is None and not refused and not broken:
             return reach
         address = f"{reach.address.rstrip('/')}/{page or ''}"
         try:
-            status = self._web.head(address, source=source).status
+            status = self._web.status(address, source=source)
         except SourceUnreachableError as error:
-            return _lacking(reach, error.message.rpartition(": ")[2])
+            return _lacking(reach, error.message.rpartition(": ")[2], error.hint)
         if status in (401, 407) or (status == 403 and refused and source != PYTORCH):
-            return _lacking(reach, f"it answered {status}: it wants credentials, or others")
-        if status in (403, 404, 410) and page is not None:
+            return _lacking(reach, f"it answered {status}: it wants credentials, or others", credentials_hint(source))
+        if mirror and status in (403, 404, 410) and page is not None:
             return _lacking(reach, f"it answered {status} to {page}")
         return reach
 
@@ -202,9 +211,9 @@ class Router:
         return any(wheel_name(file.name) == name for file in folder.glob("*.whl"))
 
 
-def _lacking(reach: Reach, reason: str) -> Reach:
+def _lacking(reach: Reach, reason: str, hint: str | None = None) -> Reach:
     """Something answered, but not with what is needed: nothing may stand in for that."""
-    return Reach(address=reach.address, trouble=Trouble.ANSWER, reason=reason, status=reach.status)
+    return Reach(address=reach.address, trouble=Trouble.ANSWER, reason=reason, status=reach.status, hint=hint)
 
 
 def wheel_name(filename: str) -> str | None:
@@ -220,8 +229,7 @@ def unreachable(source: str, tried: list[Reach], refusal: str | None = None) -> 
     message = f"source {source} cannot be reached: {_reasons(tried)}"
     if refusal:
         message += f" (and {refusal})"
-    credentials = tried and all("credentials" in reach.reason for reach in tried)
-    return SourceUnreachableError(message, hint=credentials_hint(source) if credentials else what_to_set(source))
+    return SourceUnreachableError(message, hint=next((r.hint for r in tried if r.hint), None) or what_to_set(source))
 
 
 def what_to_set(source: str) -> str:

@@ -21,7 +21,7 @@ from torchmatrix.errors import IntegrityError, SourceUnreachableError
 from torchmatrix.sources.config import SourceConfig, local_path
 from torchmatrix.sources.credentials import Credentials, without_userinfo
 from torchmatrix.sources.hosts import FileHosts
-from torchmatrix.sources.reach import READ_SECONDS, Reach, Trouble, proxy_for, timeout, trouble_of
+from torchmatrix.sources.reach import Reach, Trouble, proxy_for, read_seconds, timeout, trouble_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -34,6 +34,7 @@ RETRIES = 3
 """How often a request is repeated, as uv does by default; ``UV_HTTP_RETRIES`` changes it for both."""
 LONGEST_WAIT = 60.0
 """Seconds that a ``Retry-After`` is obeyed; a server that asks for more is reported instead."""
+PROXY_LOGIN = "give the proxy its credentials: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT"
 _REDIRECTS = 8
 _AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 _REFUSED = frozenset({401, 403, 407})
@@ -59,7 +60,7 @@ class Reply:
         """``Content-Length`` in bytes; ``None`` where the server says none, or the body was packed for the way."""
         text = self.headers.get("content-length", "")
         packed = self.headers.get("content-encoding", "identity") != "identity"
-        return int(text) if text.isdigit() and not packed else None
+        return int(text) if text.isdecimal() and not packed else None
 
 
 class Web:
@@ -79,6 +80,7 @@ class Web:
         self._sleep = sleep
         self._reached: dict[str, Reach] = {}
         self._asking: dict[str, threading.Lock] = {}
+        self._statuses: dict[tuple[str, str], int] = {}
         self._proxies: dict[str, urllib3.ProxyManager] = {}
         self._lock = threading.Lock()
 
@@ -92,6 +94,16 @@ class Web:
         """Status and headers of what is at ``url``."""
         return self._repeated("HEAD", url, source, {"Accept-Encoding": "identity"}, _headers_only)
 
+    def status(self, url: str, *, source: str) -> int:
+        """The status of a page, asked once a process: many cells want the same ones."""
+        with self._lock:
+            asking = self._asking.setdefault(f"{source} {url}", threading.Lock())
+        with asking:
+            known = self._statuses.get((source, url))
+            if known is None:
+                known = self._statuses[source, url] = self.head(url, source=source).status
+            return known
+
     @contextmanager
     def stream(
         self, url: str, *, source: str, headers: Mapping[str, str] | None = None
@@ -103,10 +115,9 @@ class Web:
         asked = {"Accept-Encoding": "identity", **(headers or {})}
         url, response = self._repeated("GET", url, source, asked, lambda url, response: (url, response))
         try:
-            yield _described(url, response), _blocks(url, response)
+            yield _described(url, response), _blocks(url, response, read_seconds(self._config))
         finally:
-            response.close()
-            response.release_conn()
+            _drop(response)
 
     # -- one request after the other --------------------------------------------------------------------------------
 
@@ -121,7 +132,7 @@ class Web:
         """Ask until there is an answer that repeating would not change; ``read`` may fail as the request may."""
         from urllib3.exceptions import HTTPError
 
-        attempts = 1 + self._retries
+        attempts = 1 + self.retries
         for attempt in range(1, attempts + 1):
             wait = _backoff(attempt)
             try:
@@ -130,14 +141,14 @@ class Web:
                     return read(final, response)
                 words = f"answered {response.status}{_reason(response)}"
                 after = _retry_after(response.headers.get("Retry-After"))
-                response.close()
+                _drop(response)
                 if after is not None and after > LONGEST_WAIT:
                     raise _failed(url, source, f"{words} and asks to wait {after:.0f} s", Trouble.BUSY)
                 if attempt == attempts:
                     raise _failed(url, source, f"{words}, {attempt} times", Trouble.BUSY)
                 wait = max(wait, after or 0.0)
             except HTTPError as error:
-                trouble, reason = trouble_of(error, self._config)
+                trouble, reason = trouble_of(error, self._config, read_seconds(self._config))
                 # A stalled server costs the whole time limit every time: once more has to do.
                 if not trouble.may_pass or attempt == attempts or (trouble is Trouble.TIMEOUT and attempt > 1):
                     raise _failed(url, source, reason, trouble) from error
@@ -145,9 +156,10 @@ class Web:
         raise AssertionError("unreachable")
 
     @property
-    def _retries(self) -> int:
+    def retries(self) -> int:
+        """How often what failed is repeated."""
         said = self._config.child_env.get("UV_HTTP_RETRIES", "")
-        return int(said) if said.isdigit() else RETRIES
+        return int(said) if said.isdecimal() else RETRIES
 
     def _followed(
         self, method: str, url: str, source: str, headers: Mapping[str, str]
@@ -160,8 +172,9 @@ class Web:
                 return without_userinfo(url), response
             response.drain_conn()
             response.release_conn()
-            target = urljoin(url, location)
-            self.hosts.require(target, source=source, named_by=f"a redirect of {without_userinfo(url)}")
+            target = _target(url, location, source)
+            if urlsplit(target).hostname != urlsplit(url).hostname:
+                self.hosts.require(target, source=source, named_by=f"a redirect of {without_userinfo(url)}")
             if urlsplit(url).scheme == "https" != urlsplit(target).scheme:
                 raise IntegrityError(
                     f"source {source}: {redact(url)} redirects from https to {redact(target)}, which anybody on the "
@@ -192,10 +205,16 @@ class Web:
     ) -> urllib3.BaseHTTPResponse:
         sent = dict(headers)
         if credentials is not None:
-            import urllib3
-
-            sent.update(urllib3.make_headers(basic_auth=":".join(credentials)))
-        return self.pool(url).request(method, url, headers=sent, redirect=False, retries=False, preload_content=False)
+            sent["Authorization"] = _basic(*credentials)
+        return self.pool(url).request(
+            method,
+            url,
+            headers=sent,
+            redirect=False,
+            retries=False,
+            preload_content=False,
+            timeout=timeout(read_seconds(self._config)),
+        )
 
     # -- connections ----------------------------------------------------------------------------------------------
 
@@ -203,9 +222,7 @@ class Web:
     def _direct(self) -> urllib3.PoolManager:
         import urllib3
 
-        return urllib3.PoolManager(
-            num_pools=8, maxsize=16, block=True, retries=False, ca_certs=self._certificates, timeout=timeout()
-        )
+        return urllib3.PoolManager(num_pools=8, maxsize=16, block=True, retries=False, ca_certs=self._certificates)
 
     @property
     def _certificates(self) -> str | None:
@@ -223,8 +240,7 @@ class Web:
                 url = urlsplit(proxy)
                 headers = None
                 if url.username is not None:
-                    login = f"{unquote(url.username)}:{unquote(url.password or '')}"
-                    headers = urllib3.make_headers(proxy_basic_auth=login)
+                    headers = {"Proxy-Authorization": _basic(unquote(url.username), unquote(url.password or ""))}
                 self._proxies[proxy] = urllib3.ProxyManager(
                     without_userinfo(proxy),
                     proxy_headers=headers,
@@ -232,7 +248,6 @@ class Web:
                     maxsize=16,
                     retries=False,
                     ca_certs=self._certificates,
-                    timeout=timeout(),
                 )
             return self._proxies[proxy]
 
@@ -257,7 +272,12 @@ class Web:
 
         try:
             response = self.pool(address).request(
-                "HEAD", without_userinfo(address), redirect=False, retries=False, preload_content=False
+                "HEAD",
+                without_userinfo(address),
+                redirect=False,
+                retries=False,
+                preload_content=False,
+                timeout=timeout(),
             )
             response.release_conn()
         except HTTPError as error:
@@ -270,21 +290,45 @@ class BrokenOffError(SourceUnreachableError):
     """A body ended before it was complete, or stalled."""
 
 
-def _blocks(url: str, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+def _drop(response: urllib3.BaseHTTPResponse) -> None:
+    """End a response that was not read: closed, its connection takes up no room in its pool any more."""
+    response.close()
+    response.release_conn()
+
+
+def _target(url: str, location: str, source: str) -> str:
+    """The address that a ``Location`` means."""
+    try:
+        target = urljoin(url, location)
+        if urlsplit(target).scheme in ("http", "https") and urlsplit(target).hostname:
+            return target
+    except ValueError:
+        target = location
+    raise _failed(url, source, f"it redirects to {redact(target)!r}, which is no web address", Trouble.ANSWER)
+
+
+def _blocks(url: str, response: urllib3.BaseHTTPResponse, seconds: float) -> Iterator[bytes]:
     from urllib3.exceptions import HTTPError
 
     try:
-        yield from response.stream(_BLOCK, decode_content=False)
+        # stream() would keep up to a block to itself when the rest of it never comes
+        while block := response.read1(_BLOCK, decode_content=False):
+            yield block
     except HTTPError as error:
         stalled = "timed out" in str(error).lower()
-        why = f"nothing came for {READ_SECONDS:.0f} s" if stalled else "the connection broke off"
+        why = f"nothing came for {seconds:.0f} s" if stalled else "the connection broke off"
         raise BrokenOffError(f"{redact(url)}: {why} in the middle of the file") from error
 
 
 def _whole(url: str, response: urllib3.BaseHTTPResponse) -> Reply:
+    from urllib3.exceptions import ProtocolError
+
     body = response.read(decode_content=True)
     response.release_conn()
-    return Reply(url=url, status=response.status, headers=_lowered(response), body=body)
+    reply = Reply(url=url, status=response.status, headers=_lowered(response), body=body)
+    if reply.status == 200 and not body and not {"content-length", "transfer-encoding"} & set(reply.headers):
+        raise ProtocolError("no body, and no length of one")  # what headers that broke off look like
+    return reply
 
 
 def _headers_only(url: str, response: urllib3.BaseHTTPResponse) -> Reply:
@@ -297,6 +341,13 @@ def _described(url: str, response: urllib3.BaseHTTPResponse) -> Reply:
     return Reply(url=url, status=response.status, headers=_lowered(response))
 
 
+def _basic(user: str, password: str) -> str:
+    """The value of a header with credentials (RFC 7617), in UTF-8 as uv sends it."""
+    import base64
+
+    return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
+
+
 def _lowered(response: urllib3.BaseHTTPResponse) -> Mapping[str, str]:
     return MappingProxyType({name.lower(): value for name, value in response.headers.items()})
 
@@ -307,23 +358,27 @@ def _reason(response: urllib3.BaseHTTPResponse) -> str:
 
 def _failed(url: str, source: str, reason: str, trouble: Trouble) -> SourceUnreachableError:
     host = urlsplit(url).hostname or url
-    return SourceUnreachableError(f"source {source}: {host}: {reason}", hint=trouble.hint(source))
+    hint = PROXY_LOGIN if trouble is Trouble.PROXY and "407" in reason else trouble.hint(source)
+    return SourceUnreachableError(f"source {source}: {host}: {reason}", hint=hint)
 
 
 def _backoff(attempt: int) -> float:
-    """0.25, 0.5, 1 … seconds, each up to half longer, so that many clients do not come back at the same moment."""
-    return 0.25 * 2.0 ** (attempt - 1) * random.uniform(1.0, 1.5)  # noqa: S311 - not for secrets
+    """0.25, 0.5, 1 … 16 seconds, each up to half longer, so that many clients do not come back at the same moment."""
+    return 0.25 * 2.0 ** min(attempt - 1, 6) * random.uniform(1.0, 1.5)  # noqa: S311 - not for secrets
 
 
 def _retry_after(text: str | None) -> float | None:
     """Seconds of a ``Retry-After`` header: a number, or a date."""
     if text is None:
         return None
-    if text.strip().isdigit():
+    if text.strip().isdecimal():
         return float(text)
+    from datetime import UTC
     from email.utils import parsedate_to_datetime
 
     try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except (TypeError, ValueError):
+        when = parsedate_to_datetime(text)
+        # a date without a zone is one that forgot GMT, not local time
+        return max(0.0, (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() - time.time())
+    except (TypeError, ValueError, OverflowError):
         return None

@@ -1,0 +1,220 @@
+"""What can go wrong between us and an index, at which step, and how the real command line ends: data and a runner.
+
+`tests.cli.test_faults` checks it, ``python -m tests.fault_report`` prints it as a table.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from tests.cli.project import CELL, SMALL, closed_port, stage
+from tests.support.faulty import FaultyIndex, Harm
+from tests.support.pytorch import Scene, place_default, place_pytorch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from tests.support.stage import Stage
+
+Server = Literal["pytorch", "default", "files"]
+
+PATIENCE = {"UV_HTTP_RETRIES": "1", "UV_HTTP_TIMEOUT": "2"}
+"""For uv and for us, so that what never ends is over soon."""
+NIGHTLY = SMALL.replace("channel: [stable]", "channel: [nightly]").replace(
+    'stable: {torch: "2.13.0"}', "nightly: {torch: nightly}"
+)
+NIGHTLY_CELL = CELL.replace("stable", "nightly")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """Where a fault strikes: requests for ``path`` to one of the scene's servers, during ``command``."""
+
+    name: str
+    server: Server
+    path: str
+    method: str | None = None
+    matrix: str = SMALL
+    cell: str = CELL
+    command: tuple[str, ...] = ("lock",)
+    by: str = "uv"
+    """Who asks."""
+
+    @property
+    def builds(self) -> bool:
+        """Whether a lockfile is there before."""
+        return self.command[0] == "build"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """What goes wrong. ``harm`` strikes single answers, ``host`` makes the whole server unreachable."""
+
+    name: str
+    harm: Harm | None = None
+    times: int | None = None
+    status: int = 500
+    headers: Mapping[str, str] = field(default_factory=dict)
+    host: Literal["refused", "dns", "tls", "proxy"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How the command ended. ``envs``: ``right``, ``untouched``, or what is wrong there."""
+
+    code: int
+    kind: str
+    message: str
+    hint: str
+    output: str
+    seconds: float
+    asked: int
+    """How often the disturbed requests were made; 0 for a host that cannot be asked."""
+    envs: str
+
+
+BUILD = ("build", "--no-verify")
+STEPS = (
+    Step(name="lock: PyTorch page", server="pytorch", path="/whl/cpu/torch/", method="GET"),
+    Step(name="lock: default page", server="default", path="/simple/numpy/", method="GET"),
+    Step(name="lock: metadata", server="files", path="/whl/cpu/torch-*.metadata", method="GET"),
+    Step(name="lock: HEAD of a file", server="files", path="/whl/cpu/torch-*.whl", method="HEAD", by="torchmatrix"),
+    Step(
+        name="lock: nightly page",
+        server="pytorch",
+        path="/whl/nightly/cpu/torch/",
+        method="GET",
+        matrix=NIGHTLY,
+        cell=NIGHTLY_CELL,
+        by="torchmatrix",
+    ),
+    Step(
+        name="lock: file without a hash",
+        server="pytorch",
+        path="/whl/nightly/cpu/torch-*.whl",
+        method="GET",
+        matrix=NIGHTLY,
+        cell=NIGHTLY_CELL,
+        by="torchmatrix",
+    ),
+    Step(name="build: PyTorch page", server="pytorch", path="/whl/cpu/torch/", method="GET", command=BUILD),
+    Step(name="build: file", server="files", path="/whl/cpu/torch-*.whl", method="GET", command=BUILD),
+)
+FAULTS = (
+    Fault(name="500 once", harm=Harm.STATUS, times=1),
+    Fault(name="500 for ever", harm=Harm.STATUS),
+    Fault(name="429 once, Retry-After: 1", harm=Harm.STATUS, times=1, status=429, headers={"Retry-After": "1"}),
+    Fault(name="429 for ever", harm=Harm.STATUS, status=429),
+    Fault(name="reset once", harm=Harm.RESET, times=1),
+    Fault(name="reset for ever", harm=Harm.RESET),
+    Fault(name="reset within the body once", harm=Harm.RESET_INSIDE, times=1),
+    Fault(name="reset within the body for ever", harm=Harm.RESET_INSIDE),
+    Fault(name="stall once", harm=Harm.STALL, times=1),
+    Fault(name="stall for ever", harm=Harm.STALL),
+    Fault(name="stall within the body for ever", harm=Harm.STALL_INSIDE),
+    Fault(name="truncated once", harm=Harm.TRUNCATED, times=1),
+    Fault(name="truncated for ever", harm=Harm.TRUNCATED),
+    Fault(name="Content-Length too large", harm=Harm.LONG),
+    Fault(name="Content-Length too small", harm=Harm.SHORT),
+    Fault(name="login page with 200", harm=Harm.LOGIN),
+    Fault(name="401", harm=Harm.STATUS, status=401),
+    Fault(name="403", harm=Harm.STATUS, status=403),
+    Fault(name="404", harm=Harm.STATUS, status=404),
+    Fault(name="refused connection", host="refused"),
+    Fault(name="unknown host (DNS)", host="dns"),
+    Fault(name="TLS: unknown certificate", host="tls"),
+    Fault(name="dead proxy", host="proxy"),
+)
+
+
+@contextmanager
+def faulty_scene(wheels: Path, server: Server, host: str | None) -> Iterator[Scene]:
+    """The standard scene with a front before each server, one of which may be named or made so that none reaches it."""
+    names = {"dns": "nowhere.invalid", "proxy": "localhost"}
+
+    def made(which: Server, **more: Any) -> FaultyIndex:
+        name = names.get(host or "", "127.0.0.1") if which == server else "127.0.0.1"
+        return FaultyIndex(name=name, tls=host == "tls" and which == server, **more)
+
+    with ExitStack() as stack:
+        files = stack.enter_context(made("files"))
+        pytorch = stack.enter_context(made("pytorch"))
+        default = stack.enter_context(made("default", json=True, links="absolute"))
+        scene = Scene(pytorch=pytorch, default=default, files=files, wheels=wheels)
+        place_pytorch(scene)
+        place_default(scene)
+        yield scene
+
+
+def reference(folder: Path, wheels: Path, step: Step) -> dict[str, bytes]:
+    """What is published when nothing goes wrong."""
+    with faulty_scene(wheels, step.server, None) as scene:
+        at = stage(folder, scene, step.matrix)
+        outcome = at.run("lock")
+        assert outcome.returncode == 0, outcome.stderr
+        return _comparable(at)
+
+
+def _comparable(at: Stage) -> dict[str, bytes]:
+    return {path: data for path, data in at.published().items() if path.endswith(("cell.json", "requirements.txt"))}
+
+
+def play(folder: Path, wheels: Path, step: Step, fault: Fault, right: Mapping[str, bytes]) -> Ended:
+    """Run the step's command with the fault."""
+    with faulty_scene(wheels, step.server, fault.host) as scene:
+        index: FaultyIndex = getattr(scene, step.server)
+        more = dict(PATIENCE)
+        if fault.host == "proxy":
+            dead = f"http://127.0.0.1:{closed_port()}"
+            more |= {"HTTP_PROXY": dead, "http_proxy": dead}
+        if index.name != "127.0.0.1":
+            more["TORCHMATRIX_FILE_HOSTS"] = f"pytorch={index.name} pypi={index.name}"
+        at = stage(folder, scene, step.matrix, **more)
+        if step.builds:
+            for path, data in right.items():
+                (at.envs / path).parent.mkdir(parents=True, exist_ok=True)
+                (at.envs / path).write_bytes(data)
+        before = at.published()
+        if fault.host == "refused":
+            index.front.stop()
+        if fault.harm is not None:
+            index.disturb(
+                step.path,
+                fault.harm,
+                times=fault.times,
+                status=fault.status,
+                headers=fault.headers,
+                method=step.method,
+            )
+        started = time.monotonic()
+        outcome = at.run("--json", *step.command, timeout=120)
+        seconds = time.monotonic() - started
+        struck = sum(one.struck for one in index.disturbances)
+        envs = _state(at, before, right)
+    said: dict[str, Any] = json.loads(outcome.stdout) if outcome.stdout.startswith("{") else {}
+    cell = said.get("cells", [{}])[0]
+    error = cell.get("error") or {}
+    return Ended(
+        code=outcome.returncode,
+        kind=str(cell.get("class")),
+        message=str(error.get("message", "")),
+        hint=str(error.get("hint", "")),
+        output=outcome.stdout + outcome.stderr,
+        seconds=seconds,
+        asked=struck,
+        envs=envs,
+    )
+
+
+def _state(at: Stage, before: Mapping[str, bytes], right: Mapping[str, bytes]) -> str:
+    after = at.published()
+    if after == before:
+        return "untouched"
+    if _comparable(at) == right:
+        return "right"
+    return "WRONG: " + ", ".join(sorted(path for path, data in _comparable(at).items() if right.get(path) != data))
