@@ -42,5 +42,6 @@ def _request(lockfile: Lockfile, workspace: Workspace) -> FetchRequest:
     return FetchRequest(
         lockfile=lockfile,
         sources=workspace.matrix.sources,
+        stand_in_in_ci=workspace.matrix.stand_in_in_ci,
         tell=lambda text: workspace.tell(lockfile.cell, text),
     )

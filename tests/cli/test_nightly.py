@@ -596,9 +596,7 @@ def test_as_of_a_day_before_the_window(tmp_path: Path, cpu: Nightlies, days: lis
 
 
 def test_a_named_day_later_than_the_as_of_date(tmp_path: Path, cpu: Nightlies, days: list[dt.date]) -> None:
-    message = failure(
-        project(tmp_path, cpu.scene, matrix(f"nightly {days[1]}")), "--as-of", str(days[2]), code=2
-    )
+    message = failure(project(tmp_path, cpu.scene, matrix(f"nightly {days[1]}")), "--as-of", str(days[2]), code=2)
     assert message == f"torch: nightly {days[1]} is later than the as-of date {days[2]}"
     assert cpu.scene.pytorch.requests == []
 

@@ -99,7 +99,9 @@ def serve(given: Sources, wheels: Path, mirror: FakeIndex, prefix: str = "", *, 
     for source, below in SOURCES.items():
         for page, link, content in given.links(source):
             accelerator, _, project = page.rpartition("/")
-            folder = prefix + (hashed_folder(content) if source == "pypi" and hashed else f"/files/{source}/{accelerator}")
+            folder = prefix + (
+                hashed_folder(content) if source == "pypi" and hashed else f"/files/{source}/{accelerator}"
+            )
             mirror.add(
                 f"{prefix}{below}/{accelerator}".rstrip("/"),
                 _wheel(wheels, link.filename, content),

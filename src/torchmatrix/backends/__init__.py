@@ -68,6 +68,7 @@ class FetchRequest:
 
     lockfile: Lockfile
     sources: Mapping[str, PrivateSource] = field(default_factory=lambda: MappingProxyType({}))
+    stand_in_in_ci: bool = False
     tell: Callable[[str], None] = _silent
 
 

@@ -13,7 +13,6 @@ from torchmatrix.backends.pip_install import Installer, build_options, placed
 from torchmatrix.backends.pip_resolve import Resolver
 from torchmatrix.backends.uv import explain, index_names
 from torchmatrix.command import Command
-from torchmatrix.errors import SourceUnreachableError
 from torchmatrix.sources.artifacts import Asked
 from torchmatrix.sources.config import PYPI, SourceConfig
 from torchmatrix.sources.credentials import without_userinfo
@@ -82,10 +81,7 @@ class PipBackend:
             env = self.uv_env(placed(request.lockfile, routes))
             outcome = sandbox.run(Command(argv=argv, env=env), live=request.live)
         if not outcome.ok:
-            error = explain(outcome, f"installing {request.lockfile.cell}")
-            if offline and isinstance(error, SourceUnreachableError):
-                raise installer.missing(routes) or error
-            raise error
+            raise installer.explained(outcome, routes, offline=offline)
         return remarks
 
     def install_project(self, project: Project, folder: Path, python: Path, sandbox: Sandbox) -> None:

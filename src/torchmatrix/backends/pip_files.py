@@ -34,7 +34,11 @@ def fetch_files(backend: PipBackend, request: FetchRequest) -> Mapping[str, Path
         if path := backend.downloads.held(artifact.file, artifact.sha256):
             held[artifact.file] = path
     missing = [artifact for artifact in request.lockfile.artifacts if artifact.file not in held]
-    routes = _routes(backend, request, missing)
+    nightly = request.lockfile.torch.is_devrelease
+    policy = Policy(
+        nightly=nightly, matrix_allows_in_ci=request.stand_in_in_ci
+    )  # the bytes are known: any place will do
+    routes = _routes(backend, request, missing, policy)
     for artifact, listed in _located(backend, request, missing, routes):
         wanted.append(Wanted(file=artifact.file, url=listed.url, source=artifact.source, sha256=artifact.sha256))
     fetched = backend.downloads.fetch(wanted, tell=request.tell)
@@ -44,7 +48,7 @@ def fetch_files(backend: PipBackend, request: FetchRequest) -> Mapping[str, Path
 def find_deviations(backend: PipBackend, request: FetchRequest) -> tuple[Deviation, ...]:
     """What the sources serve otherwise than locked: other bytes, or nothing. `SourceUnreachableError` for no answer."""
     artifacts = list(request.lockfile.artifacts)
-    routes = _routes(backend, request, artifacts)
+    routes = _routes(backend, request, artifacts, Policy(frozen=True))
 
     def compare(artifact: Artifact) -> Deviation | None:
         try:
@@ -74,9 +78,8 @@ def _compare(backend: PipBackend, request: FetchRequest, artifact: Artifact, lis
         raise drift(wanted, said)
 
 
-def _routes(backend: PipBackend, request: FetchRequest, artifacts: list[Artifact]) -> dict[str, Route]:
-    router, lockfile = backend.router(request), request.lockfile
-    policy = Policy(frozen=True, nightly=lockfile.torch.is_devrelease)
+def _routes(backend: PipBackend, request: FetchRequest, artifacts: list[Artifact], policy: Policy) -> dict[str, Route]:
+    router = backend.router(request)
     routes = {}
     for source in sorted({artifact.source for artifact in artifacts}):
         names = [artifact.name for artifact in artifacts if artifact.source == source]

@@ -9,10 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torchmatrix.backends.uv import config_file, folder_of, project_file
+from torchmatrix.backends.pip_trouble import page_trouble, place_of
+from torchmatrix.backends.uv import config_file, explain, folder_of, project_file
 from torchmatrix.command import Command, run
 from torchmatrix.console import human_bytes
-from torchmatrix.errors import SourceUnreachableError
+from torchmatrix.errors import CellError, SourceUnreachableError
 from torchmatrix.sources.config import PYPI
 from torchmatrix.sources.routes import Place, Policy, Route, Router, Via
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     from torchmatrix.backends import CreateRequest
     from torchmatrix.backends.pip import PipBackend
+    from torchmatrix.command import Outcome
+    from torchmatrix.errors import TorchmatrixError
     from torchmatrix.lock.model import Artifact, Lockfile
 
 HELD = "held-"
@@ -122,6 +125,17 @@ class Installer:
             argv = (str(backend.uv), "pip", "install", "--offline", "--dry-run", "--no-deps", *inputs)
             outcome = run(Command(argv=argv, env=backend.uv_env({})))
         return outcome.ok and not _UNCACHED.search(outcome.stderr)
+
+    def explained(self, outcome: Outcome, routes: Mapping[str, Route], *, offline: bool) -> TorchmatrixError:
+        """The error that a failed installation stands for."""
+        lockfile = self._request.lockfile
+        sources = {artifact.name: artifact.source for artifact in lockfile.artifacts}
+        error = explain(outcome, f"installing {lockfile.cell}", place_of(routes, sources))
+        if offline:
+            return self.missing(routes) or error if isinstance(error, SourceUnreachableError) else error
+        if not isinstance(error, CellError):
+            return error
+        return page_trouble(outcome, self._backend.indexes, placed(lockfile, routes), sources, lockfile) or error
 
     def missing(self, routes: Mapping[str, Route]) -> SourceUnreachableError | None:
         """Which files are not here, each asked of uv's cache by itself; ``None`` when it has them all."""

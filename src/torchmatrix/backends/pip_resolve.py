@@ -20,7 +20,8 @@ from packaging.version import Version
 from torchmatrix.backends import Resolution, ResolveRequest
 from torchmatrix.backends.answer import Found, base_addresses, preferences, read_answer
 from torchmatrix.backends.pip_artifacts import artifacts
-from torchmatrix.backends.uv import config_file, explain, folder_of, project_file
+from torchmatrix.backends.pip_trouble import page_trouble, place_of
+from torchmatrix.backends.uv import config_file, explain, folder_of, lacking, project_file
 from torchmatrix.command import Command, Outcome, run
 from torchmatrix.errors import CellError, HostError, IntegrityError, SourceUnreachableError
 from torchmatrix.lock.demands import floor_of, input_digest, input_form
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
     from torchmatrix.backends.pip import PipBackend
 
-_LACKING = re.compile(r"(?:no versions? of |Because |because |and )([a-z0-9._-]+)(?=[=<>!~ ,])")
 _ROUNDS = 6
 _BUILD_LABEL = re.compile(r"cpu|cu\d+|rocm[\d.]+|xpu")
 
@@ -232,17 +232,22 @@ class Resolver:
         return Outcome(command=outcome.command, returncode=0, stdout=answer, stderr=outcome.stderr)
 
     def _unsolvable(self, outcome: Outcome, names: Mapping[str, str], routes: Mapping[str, Route]) -> Exception:
-        error = explain(outcome, f"resolving {self._cell}")
+        error = explain(outcome, f"resolving {self._cell}", place_of(routes, names))
         if not isinstance(error, CellError):
             return error
         for route in routes.values():
-            lacking = {name for name in _LACKING.findall(outcome.stderr) if names.get(name, PYPI) == route.source}
-            if route.via is Via.STAND_IN and lacking:
+            missing = {name for name in lacking(outcome.stderr) if names.get(name, PYPI) == route.source}
+            if route.via is Via.STAND_IN and missing:
                 return SourceUnreachableError(
                     f"source {route.source} cannot be reached ({route.unreached}), and with its stand-in "
                     f"{route.place.address} {error.message}",
                     hint=what_to_set(route.source),
                 )
+        if not self._backend.config.offline:
+            accelerator, nightly = str(self._cell.target.accelerator), self._cell.torch.is_nightly
+            places = {s: (route, folder_of(s, accelerator, nightly=nightly)) for s, route in routes.items()}
+            if trouble := page_trouble(outcome, self._backend.indexes, places, names):
+                return trouble
         hints = [error.hint] if error.hint else []
         match = re.search(
             r"(?:Because|and) ([A-Za-z0-9._-]+)(?:[=<>!~][^\s]*)? has no (?:usable )?wheels", outcome.stderr

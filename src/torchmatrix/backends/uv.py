@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from torchmatrix.command import Command, Outcome, redact, run
 from torchmatrix.errors import CellError, HostError, IntegrityError, SourceUnreachableError, TorchmatrixError
@@ -16,7 +17,7 @@ from torchmatrix.sources.routes import PYTORCH, Route
 from torchmatrix.target import Accelerator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 PAGE_MAX_AGE = 120
 """Seconds that an index page may be reused: all cells of a matrix see each page once, a later run sees it anew."""
@@ -24,9 +25,14 @@ PAGE_MAX_AGE = 120
 _FETCHED = re.compile(r"GET request for: (?P<index>\S+?)/?torchmatrix-asks-for-the-address/")
 _NETWORK = re.compile(
     r"dns error|client error \(Connect\)|error sending request|operation timed out|connection (closed|reset)"
-    r"|error decoding response body|tls|certificate",
+    r"|error decoding response body|network timeout|tls|certificate",
     re.IGNORECASE,
 )
+_REFUSED = re.compile(r"valid authentication credentials \((\d{3}) |returned a (403) Forbidden error")
+_NO_PAGE = re.compile(r"unexpected (?:JSON|HTML) from `(?P<url>[^`]+)`")
+_NO_ARCHIVE = re.compile(r"Failed to extract archive|Invalid zip file structure|during extraction")
+_PACKAGE = re.compile(r"Failed to (?:download|fetch|read metadata)[^`\n]*`([A-Za-z0-9._-]+)==")
+_LACKING = re.compile(r"(?:no versions? of |Because |because |and )([a-z0-9._-]+)(?=[=<>!~ ,])")
 _HOST = re.compile(r"https?://(?:[^/@\s]*@)?([^/\s:)`]+)")
 
 
@@ -121,11 +127,26 @@ def _index_tables(source: str, route: Route, folder: str | None, table: str) -> 
     return lines
 
 
-def explain(outcome: Outcome, doing: str) -> TorchmatrixError:
-    """The error that a failed uv run stands for, with uv's own reasons."""
+def lacking(text: str) -> list[str]:
+    """The packages that uv found nothing of, as far as its words tell."""
+    return list(dict.fromkeys(_LACKING.findall(text)))
+
+
+def explain(outcome: Outcome, doing: str, place_of: Callable[[str], str] | None = None) -> TorchmatrixError:
+    """The error that a failed uv run stands for, with uv's own reasons.
+
+    ``place_of``: the address that serves a package, for when uv does not say what it was reading from.
+    """
     text = redact(outcome.stderr)
     reasons = _reasons(text)
     detail = "\n".join(f"  {line}" for line in reasons[:12]) or "  (uv said nothing)"
+    where = _host(text, place_of)
+    if "Hash mismatch for package metadata" in text:
+        return IntegrityError(
+            f"{doing}: the metadata that {where} serves is not what its index page announces\n{detail}",
+            hint="a login page or a proxy may answer in its place, or it is being replaced: try again later, "
+            "or name a mirror in TORCHMATRIX_MIRRORS",
+        )
     if re.search(r"[Hh]ash mismatch|Hash-checking is enabled|do not match the expected hashes", text):
         return IntegrityError(
             f"{doing}: the bytes are not those of the lockfile\n{detail}",
@@ -139,20 +160,40 @@ def explain(outcome: Outcome, doing: str) -> TorchmatrixError:
             f"{doing}: --offline, and not everything that is needed is in the cache\n{detail}",
             hint="run once without --offline, or name a mirror folder in TORCHMATRIX_MIRRORS",
         )
-    if status := re.search(r"HTTP status (?:client|server) error \((\d{3})[^)]*\)", text):
-        return _http_error(doing, int(status[1]), text, detail)
+    if status := re.search(r"HTTP status (?:client|server) error \((\d{3})[^)]*\)", text) or _REFUSED.search(text):
+        return _http_error(doing, int(status[1] or status[2]), where, detail)
+    return _unread(doing, text, where, detail) or CellError(f"{doing} failed:\n{detail}")
+
+
+def _host(text: str, place_of: Callable[[str], str] | None) -> str:
+    if host := _HOST.search(text):
+        return host[1]
+    package = _PACKAGE.search(text)
+    place = place_of(package[1]) if package and place_of else ""
+    return (urlsplit(place).hostname or place) or "a source"
+
+
+def _unread(doing: str, text: str, where: str, detail: str) -> SourceUnreachableError | None:
+    """Connections that failed, and answers that are not what was asked for."""
     if _NETWORK.search(text):
-        host = _HOST.search(text)
         return SourceUnreachableError(
-            f"{doing}: {host[1] if host else 'a source'} cannot be read\n{detail}",
+            f"{doing}: {where} cannot be read\n{detail}",
             hint="check the network, HTTPS_PROXY and SSL_CERT_FILE, or name a mirror in TORCHMATRIX_MIRRORS",
         )
-    return CellError(f"{doing} failed:\n{detail}")
+    if page := _NO_PAGE.search(text):
+        return SourceUnreachableError(
+            f"{doing}: {page['url']} is no index page\n{detail}",
+            hint="a login page or a proxy may answer in its place; check the address, the proxy and the mirror",
+        )
+    if _NO_ARCHIVE.search(text):
+        return SourceUnreachableError(
+            f"{doing}: what {where} serves is no complete wheel\n{detail}",
+            hint="the server or a proxy on the way cuts it off, or answers with something else; try again later",
+        )
+    return None
 
 
-def _http_error(doing: str, status: int, text: str, detail: str) -> TorchmatrixError:
-    host = _HOST.search(text)
-    where = host[1] if host else "a source"
+def _http_error(doing: str, status: int, where: str, detail: str) -> TorchmatrixError:
     if status in (401, 403, 407):
         hint = "give credentials through netrc, keyring or the index's UV_INDEX_* variables"
     elif status == 404:
@@ -171,5 +212,5 @@ def _reasons(text: str) -> Sequence[str]:
     return [
         re.sub(r"\btorchmatrix-cell\b", "the cell", line).replace("your requirements are", "the cell is")
         for line in cleaned
-        if line.strip()
+        if line.strip() and "`--system-certs`" not in line  # advice about an option of uv's own command line
     ]

@@ -76,7 +76,8 @@ def _size(web: Web, address: str, source: str) -> int | None:
         reply = web.head(address, source=source)
     except SourceUnreachableError:
         return None
-    return reply.length if reply.status == 200 else None
+    page = reply.headers.get("content-type", "").startswith("text/html")  # of a login, or of what went wrong
+    return reply.length if reply.status == 200 and not page else None
 
 
 def default_index_path(address: str) -> str | None:

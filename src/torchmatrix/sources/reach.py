@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -138,4 +139,5 @@ def proxy_for(address: str, config: SourceConfig) -> str | None:
 
 
 def _last_words(error: Exception) -> str:
-    return str(error).rsplit(": ", 1)[-1].strip("()\"' ")
+    text = re.sub(r" \(_ssl\.c:\d+\)", "", str(error))  # where in the standard library it was noticed
+    return text.rsplit(": ", 1)[-1].strip("()\"' ")

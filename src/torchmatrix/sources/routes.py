@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -135,7 +135,12 @@ class Router:
         return self._stand_in(source, tried, policy, names)
 
     def _reach(self, address: str) -> Reach:
-        return Reach(address=address) if self._config.offline else self._web.reach(address)
+        if self._config.offline:
+            return Reach(address=address)
+        reach = self._web.reach(address)
+        if reach.address == address or not reach.ok:
+            return replace(reach, address=address)
+        return Reach(address=address)  # its host answered for another address: the status said nothing about this one
 
     def _examined(
         self, source: str, reach: Reach, names: tuple[str, ...], page: str | None, *, mirror: bool = True
@@ -148,8 +153,7 @@ class Router:
         if self._config.offline:
             return reach
         refused = reach.status in (401, 403, 407)
-        broken = mirror and (reach.status or 0) >= 500
-        if page is None and not refused and not broken:
+        if page is None and reach.status is not None and not refused and not (mirror and reach.status >= 500):
             return reach
         address = f"{reach.address.rstrip('/')}/{page or ''}"
         try:
