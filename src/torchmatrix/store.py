@@ -152,7 +152,8 @@ class Store:
         if all(known.get(key) == value for key, value in values.items()):
             return
         with suppress(HostError):
-            write_atomic(self.root / "memory" / f"{name}.json", json.dumps({**known, **values}, sort_keys=True) + "\n")
+            text = json.dumps({**known, **values}, sort_keys=True) + "\n"
+            write_atomic(self.root / "memory" / f"{name}.json", text, durable=False)
 
     def usage(self) -> list[Usage]:
         """Every environment with its size, the longest unused first."""

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from torchmatrix.backends.pip import PipBackend, venv_python
+from torchmatrix.backends.shared import SharedResolutions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,6 +42,7 @@ class LazyPipBackend:
         self._catalog = catalog
         self._store = store
         self._lock = threading.Lock()
+        self._shared = SharedResolutions()
 
     @cached_property
     def inner(self) -> PipBackend:
@@ -92,7 +94,7 @@ class LazyPipBackend:
         """Resolve, and remember the sizes that were learned."""
         with self._lock:  # cached_property takes no lock of its own
             inner = self.inner
-        resolution = inner.resolve(request)
+        resolution = self._shared.resolve(request, inner.resolve)
         with self._lock:
             self._store.memorize("file-hosts", inner.web.hosts.learned)
             sizes = {a.sha256: a.size for a in resolution.lockfile.artifacts if a.size is not None}

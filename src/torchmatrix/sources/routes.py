@@ -164,7 +164,7 @@ class Router:
             return _lacking(reach, f"it answered {status}: it wants credentials, or others", credentials_hint(source))
         if mirror and status in (403, 404, 410) and page is not None:
             return _lacking(reach, f"it answered {status} to {page}")
-        return reach
+        return replace(reach, status=status)
 
     def _origin(self, source: str) -> str:
         if source == PYPI and self._config.default_index:

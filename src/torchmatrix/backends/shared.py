@@ -1,0 +1,69 @@
+"""Cells with equal inputs are resolved once: they differ in name, in channel, or in where they are built."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from torchmatrix.lock.demands import input_form
+from torchmatrix.lock.model import digest_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torchmatrix.backends import Resolution, ResolveRequest
+
+
+class SharedResolutions:
+    """Resolutions of one run by their inputs; several threads ask at the same time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._found: dict[str, Future[tuple[ResolveRequest, Resolution] | None]] = {}
+
+    def resolve(self, request: ResolveRequest, resolve: Callable[[ResolveRequest], Resolution]) -> Resolution:
+        """``resolve(request)``, or what it gave for another cell with the same inputs, under this cell's name.
+
+        A failure is not shared: its message names the cell.
+        """
+        key = _key(request)
+        with self._lock:
+            future = self._found.get(key)
+            mine = future is None
+            if future is None:
+                future = self._found[key] = Future()
+        if not mine:
+            found = future.result()
+            return resolve(request) if found is None else _renamed(*found, request)
+        try:
+            resolution = resolve(request)
+        except BaseException:
+            future.set_result(None)
+            raise
+        future.set_result((request, resolution))
+        return resolution
+
+
+def _key(request: ResolveRequest) -> str:
+    """Digest of everything that a resolution depends on."""
+    previous = request.previous
+    return digest_of(
+        [
+            input_form(request.cell, request.demands, request.sources),
+            [previous.digest, dict(previous.inputs)] if previous else None,
+            request.stand_in_in_ci,
+            request.upgrade,
+            list(request.upgrade_packages),
+            request.as_of.isoformat() if request.as_of else None,
+            str(request.cell.torch_version),
+        ]
+    )
+
+
+def _renamed(original: ResolveRequest, resolution: Resolution, request: ResolveRequest) -> Resolution:
+    cell = request.cell
+    lockfile = replace(resolution.lockfile, cell=cell.id, channel=cell.channel, target=cell.target.name)
+    others = [remark for remark in resolution.remarks if remark not in original.cell.notes]
+    return replace(resolution, lockfile=lockfile, remarks=tuple(dict.fromkeys([*cell.notes, *others])))
