@@ -434,3 +434,18 @@ def test_the_form_of_a_key() -> None:
     assert set(key) <= set("0123456789abcdef")
     # Another key for the same things builds every environment of every user again: raise LAYOUT on purpose only.
     assert key == "785f4fe6e079632208ac97b6739835ba"
+
+
+def test_downloads_are_counted_and_collected_by_their_last_use(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    old, new = (tmp_path / "downloads" / name / "torch.whl" for name in ("a" * 64, "b" * 64))
+    for path in (old, new):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"12345")
+    os.utime(old, (0, 0))
+    assert [(path, size) for path, size, _ in store.downloads()] == [(old, 5), (new, 5)]
+    assert store.collect_downloads(older_than_days=30) == (1, 5)
+    assert not old.parent.exists()
+    assert new.exists()
+    assert store.collect_downloads(older_than_days=0) == (1, 5)
+    assert store.downloads() == []

@@ -172,6 +172,31 @@ class Store:
             )
         return sorted(found, key=lambda usage: usage.used)
 
+    def downloads(self) -> list[tuple[Path, int, float]]:
+        """Downloaded files and the beginnings of others, each with its bytes and its last use (epoch seconds)."""
+        found = []
+        for path in sorted((self.root / "downloads").glob("*/*")):
+            with suppress(OSError):
+                status = path.stat()
+                found.append((path, status.st_size, status.st_mtime))
+        return found
+
+    def collect_downloads(self, *, older_than_days: float) -> tuple[int, int]:
+        """Remove downloads unused for that long; how many files and bytes that freed.
+
+        Environments made from them stay whole: an installer links or copies what it needs.
+        """
+        limit = time.time() - older_than_days * 86400
+        files = freed = 0
+        for path, size, used in self.downloads():
+            if used > limit:
+                continue
+            with suppress(OSError):
+                path.unlink()
+                files, freed = files + 1, freed + size
+                path.parent.rmdir()  # refused where another file is in it
+        return files, freed
+
     def collect(self, *, older_than_days: float, keep_bytes: int | None = None) -> list[Usage]:
         """Remove unfinished environments, those unused for that long, and the oldest beyond ``keep_bytes``.
 

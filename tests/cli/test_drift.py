@@ -268,7 +268,7 @@ def test_nothing_has_changed(tmp_path: Path, locked: Stage, cpu: Nightlies) -> N
     told = answer(locked.run("--json", "lock", "--check", "--online", ONE))
     assert told == {"cells": [{"id": ONE, "up_to_date": True, "reasons": [], "warning": None, "deviations": []}]}
     cpu.scene.forget()
-    must(elsewhere(locked, tmp_path).run("lock", "--check", "--online", ONE))
+    must(elsewhere(locked, tmp_path / "fresh").run("lock", "--check", "--online", ONE))
     assert gets(cpu.scene) == {"torch": 1, "torchvision": 1}
     assert locked.published() == before
 

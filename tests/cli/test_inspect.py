@@ -150,8 +150,17 @@ def test_doctor_names_the_default_cell_or_why_there_is_none(tmp_path: Path) -> N
 def test_cache_of_nothing(nowhere: Stage, tmp_path: Path) -> None:
     assert must(nowhere.run("cache", "dir")).stdout == f"{tmp_path / 'store'}\n"
     assert answer(nowhere.run("--json", "cache", "dir")) == {"dir": str(tmp_path / "store")}
-    assert answer(nowhere.run("--json", "cache", "size")) == {"environments": [], "bytes": 0, "exclusive_bytes": 0}
-    assert answer(nowhere.run("--json", "cache", "gc")) == {"removed": [], "freed_bytes": 0}
+    assert answer(nowhere.run("--json", "cache", "size")) == {
+        "environments": [],
+        "bytes": 0,
+        "exclusive_bytes": 0,
+        "downloads": {"files": 0, "bytes": 0},
+    }
+    assert answer(nowhere.run("--json", "cache", "gc")) == {
+        "removed": [],
+        "removed_downloads": 0,
+        "freed_bytes": 0,
+    }
     assert "'much' is no size; write for example 20GB" in must(nowhere.run("cache", "gc", "--keep", "much"), 2).stderr
 
 

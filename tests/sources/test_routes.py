@@ -86,7 +86,8 @@ def test_a_default_index_that_only_uv_knows() -> None:
     assert (route.via, route.places) == (Via.SOURCE, ())
 
 
-def test_the_first_mirror_that_answers_wins(fake_index: FakeIndex, second_index: FakeIndex) -> None:
+def test_the_first_mirror_that_answers_wins(fake_index: FakeIndex, second_index: FakeIndex, tmp_path: Path) -> None:
+    fake_index.add("/a", build_wheel(tmp_path, "corp-lib", "1.0"))
     mirrors = {"corp": settings(f"{fake_index.url}/a/", f"{second_index.url}/b"), "pytorch": settings(NOWHERE)}
     route = router(mirrors=mirrors, corp=second_index.url).route("corp", policy=ALLOWED)
     assert (route.via, route.place.address) == (Via.MIRROR, f"{fake_index.url}/a")
@@ -103,11 +104,43 @@ def test_the_source_is_asked_when_its_mirrors_are_down(fake_index: FakeIndex, tm
     assert (route.via, route.place.address) == (Via.SOURCE, fake_index.url)
 
 
-def test_a_mirror_that_answers_with_an_error_is_still_the_one(fake_index: FakeIndex, second_index: FakeIndex) -> None:
-    """A 503 is said, not silently passed over: the next place might serve something else."""
+def test_a_broken_mirror_is_passed_over(fake_index: FakeIndex, second_index: FakeIndex) -> None:
+    """All mirrors serve the same bytes, so that nothing is at stake; without another place it is said what is wrong."""
     fake_index.fail("*", status=503)
     mirrors = {"corp": settings(fake_index.url, second_index.url)}
+    environ = {"UV_HTTP_RETRIES": "0"}
+    route = router(mirrors=mirrors, child_env=environ).route("corp", policy=ALLOWED)
+    assert route.place.address == second_index.url
+    alone = router(mirrors={"corp": settings(fake_index.url)}, child_env=environ)
+    assert "answered 503" in error(alone, "corp").message
+
+
+def test_a_mirror_without_a_page_of_all_projects_comes_last(
+    fake_index: FakeIndex, second_index: FakeIndex, tmp_path: Path
+) -> None:
+    """It may be one that lists only single projects, or nothing at all."""
+    second_index.add("/b", build_wheel(tmp_path, "corp-lib", "1.0"))
+    places = {"corp": settings(f"{fake_index.url}/a", f"{second_index.url}/b")}
+    assert router(mirrors=places).route("corp", policy=ALLOWED).place.address == f"{second_index.url}/b"
+    places = {"corp": settings(f"{fake_index.url}/a")}
+    assert router(mirrors=places).route("corp", policy=ALLOWED).place.address == f"{fake_index.url}/a"
+
+
+def test_two_places_on_one_server_are_two_places(fake_index: FakeIndex, tmp_path: Path) -> None:
+    """What the server said about one address says nothing about the other."""
+    fake_index.add("/b/cpu", build_wheel(tmp_path, "torch", "1.0"))
+    mirrors = {"corp": settings(f"{fake_index.url}/a"), "pytorch": settings(f"{fake_index.url}/b")}
+    one = router(mirrors=mirrors)
+    assert one.route("corp", policy=ALLOWED).place.address == f"{fake_index.url}/a"
+    assert one.route("pytorch", policy=ALLOWED, page="cpu/torch/").place.address == f"{fake_index.url}/b"
+
+
+def test_a_folder_that_has_nothing_is_passed_over(fake_index: FakeIndex, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    mirrors = {"corp": settings(str(tmp_path / "empty"), fake_index.url)}
     assert router(mirrors=mirrors).route("corp", policy=ALLOWED).place.address == fake_index.url
+    alone = router(mirrors={"corp": settings(str(tmp_path / "empty"))})
+    assert "it is empty" in error(alone, "corp").message
 
 
 def test_a_flat_folder_as_a_mirror(wheels: Path, tmp_path: Path) -> None:

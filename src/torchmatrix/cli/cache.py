@@ -22,7 +22,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     actions.add_parser("dir", help="print the store's folder").set_defaults(handler=handle_dir)
     actions.add_parser("size", help="what each environment takes").set_defaults(handler=handle_size)
-    gc = actions.add_parser("gc", help="remove environments that are unfinished or long unused")
+    gc = actions.add_parser("gc", help="remove environments that are unfinished or long unused, and old downloads")
     gc.add_argument(
         "--days", type=_days, default=30.0, metavar="N", help="unused for N days (default 30; 0 removes all)"
     )
@@ -63,6 +63,8 @@ def handle_size(context: Context) -> int:
     """A line for each environment."""
     usage = context.store.usage()
     total, exclusive = sum(one.bytes for one in usage), sum(one.exclusive for one in usage)
+    downloads = context.store.downloads()
+    downloaded = sum(size for _, size, _ in downloads)
     if context.json_mode:
         context.console.json(
             {
@@ -78,6 +80,7 @@ def handle_size(context: Context) -> int:
                 ],
                 "bytes": total,
                 "exclusive_bytes": exclusive,
+                "downloads": {"files": len(downloads), "bytes": downloaded},
             }
         )
         return 0
@@ -90,13 +93,16 @@ def handle_size(context: Context) -> int:
         f"{counted(len(usage), 'environment')}, {human_bytes(total)}; removing them frees {human_bytes(exclusive)}, "
         "the rest is shared with uv's download cache by hard links"
     )
+    if downloads:
+        context.console.data(f"{counted(len(downloads), 'downloaded file')}, {human_bytes(downloaded)}")
     return 0
 
 
 def handle_gc(context: Context) -> int:
     """Remove, and say what was removed."""
     removed = context.store.collect(older_than_days=context.options.days, keep_bytes=context.options.keep)
-    freed = sum(one.exclusive for one in removed)
+    files, bytes_of_files = context.store.collect_downloads(older_than_days=context.options.days)
+    freed = sum(one.exclusive for one in removed) + bytes_of_files
     if context.options.downloads:
         from torchmatrix.backends.uv import find_uv
         from torchmatrix.command import Command, run
@@ -104,7 +110,9 @@ def handle_gc(context: Context) -> int:
         outcome = run(Command(argv=(str(find_uv()), "cache", "prune"), env=context.source_config.child_env))
         context.console.say(outcome.stderr.strip())
     if context.json_mode:
-        context.console.json({"removed": [{"key": u.key, "cell": u.cell} for u in removed], "freed_bytes": freed})
+        listed = [{"key": u.key, "cell": u.cell} for u in removed]
+        context.console.json({"removed": listed, "removed_downloads": files, "freed_bytes": freed})
     else:
-        context.console.data(f"{counted(len(removed), 'environment')} removed, {human_bytes(freed)} freed")
+        what = counted(len(removed), "environment") + (f" and {counted(files, 'downloaded file')}" if files else "")
+        context.console.data(f"{what} removed, {human_bytes(freed)} freed")
     return 0

@@ -99,9 +99,13 @@ class Downloads:
         return self._memory.root / "downloads"
 
     def held(self, file: str, sha256: str) -> Path | None:
-        """The finished file with these bytes, if it is here."""
+        """The finished file with these bytes, if it is here; that is a use, for the store's collection."""
         path = self.root / sha256 / file
-        return path if path.is_file() else None
+        if not path.is_file():
+            return None
+        with suppress(OSError):
+            os.utime(path)
+        return path
 
     def known_sha256(self, url: str, reply: Reply) -> str | None:
         """The sha256 that the bytes of ``url`` had when size and validator were those of ``reply``."""

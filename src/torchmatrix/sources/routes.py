@@ -16,6 +16,7 @@ from torchmatrix.sources.reach import Reach, Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
     from torchmatrix.sources.web import Web
 
@@ -148,8 +149,8 @@ class Router:
         """The same, or with what is wrong: no such page, a folder without the packages, credentials not accepted."""
         folder = local_path(reach.address)
         if folder is not None:
-            missing = [name for name in names if is_flat(reach.address) and not self._holds(reach.address, name)]
-            return _lacking(reach, f"it holds no {missing[0]}") if missing else reach
+            lacks = self._folder_lacks(reach.address, folder, names, page) if mirror else None
+            return _lacking(reach, lacks) if lacks else reach
         if self._config.offline:
             return reach
         refused = reach.status in (401, 403, 407)
@@ -165,6 +166,15 @@ class Router:
         if mirror and status in (403, 404, 410) and page is not None:
             return _lacking(reach, f"it answered {status} to {page}")
         return replace(reach, status=status)
+
+    def _folder_lacks(self, address: str, folder: Path, names: tuple[str, ...], page: str | None) -> str | None:
+        """What a folder that should mirror a source does not have; ``None`` when nothing is known to be missing."""
+        if page is not None and not is_flat(address):
+            return None if (folder / page / "index.html").is_file() else f"it has no {page}index.html"
+        if not any(folder.iterdir()):
+            return "it is empty"
+        missing = [name for name in names if not self._holds(address, name)]
+        return f"it holds no {missing[0]}" if missing else None
 
     def _origin(self, source: str) -> str:
         if source == PYPI and self._config.default_index:
