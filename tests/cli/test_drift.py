@@ -369,6 +369,8 @@ def test_a_file_that_is_gone(locked: Stage, cpu: Nightlies, days: list[dt.date],
         case "file":
             cpu.scene.files.missing = 404
             cpu.scene.files._bodies.pop(f"{cpu.prefix}/{file}")
+        case _:
+            raise AssertionError(how)
     told = answer(locked.run("--json", "lock", "--check", "--online", ONE), 4)["cells"][0]
     assert [one["artifact"] for one in told["deviations"]] == ["torchvision"]
     assert told["deviations"][0]["message"].startswith(f"source pytorch: {file} is gone: ")

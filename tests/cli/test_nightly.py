@@ -160,7 +160,8 @@ def spoil(nightlies: Nightlies, day: dt.date, how: str) -> str:
             nightlies.drop("torch", day)
             nightlies.add("torch", day, triton="3.9.0+gitffffffff")
             return "pytorch-triton==3.9.0+gitffffffff"
-    raise AssertionError(how)
+        case _:
+            raise AssertionError(how)
 
 
 SPOILT = [
@@ -614,3 +615,11 @@ def test_the_accelerators_of_this_file_are_built_as_nightlies() -> None:
     assert raw["nightly"]["keep"] == COUNT
     current = current_nightlies(load_catalog(Path("none")), Platform("linux-64"))
     assert {"cpu", "cu130"} <= {Accelerator.parse(label).label for label in current}
+
+
+def test_offline_asks_nobody(tmp_path: Path, cpu: Nightlies) -> None:
+    at = project(tmp_path, cpu.scene, matrix())
+    told = answer(at.run("--json", "--offline", "lock"), 4)["cells"][0]
+    assert "--offline, and only the pages of source pytorch say which nightlies there are" in told["error"]["message"]
+    assert cpu.scene.pytorch.requests == []
+    assert cpu.scene.files.requests == []

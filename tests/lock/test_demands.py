@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -270,15 +271,17 @@ def test_a_cycle_of_files_is_said(tmp_path: Path) -> None:
 )
 def test_index_options_are_refused(tmp_path: Path, line: str) -> None:
     assert file_refusal(tmp_path, main=f"six\n{line}\n") == (
-        f"main.txt:2: {line.split()[0]} is refused: an index named there would serve every package, which is how a "
-        "public package replaces a private one; name it in matrix.yaml under `sources:` with the packages it serves"
+        f"main.txt:2: {re.split('[ =]', line)[0]} is refused: an index named there would serve every package, so that "
+        "whoever publishes a name on either index wins (dependency confusion)\n"
+        "hint: name the index in matrix.yaml with the packages that it alone serves: "
+        'sources: {corp: {index: URL, packages: ["corp-*"]}}'
     )
 
 
 @pytest.mark.parametrize("line", ["-e .", "--editable=.", "--pre", "--no-binary :all:", "--require-hashes", "-r"])
 def test_other_options_are_refused(tmp_path: Path, line: str) -> None:
     assert file_refusal(tmp_path, main=f"{line}\n") == (
-        f"main.txt:1: the option {line.split()[0]} is not supported in a requirements file of a cell\n"
+        f"main.txt:1: the option {re.split('[ =]', line)[0]} is not supported in a requirements file of a cell\n"
         "hint: name requirements only; editable installs belong under `project:`"
     )
 

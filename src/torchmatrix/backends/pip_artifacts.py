@@ -168,7 +168,7 @@ def _artifact(
         source=route.source,
         hash_from=before.hash_from if before else _provenance(one, route, nightly=cell.torch.is_nightly),
         size=size if size is not None or before is None else before.size,
-        path=_path(backend, request, found, route) or (before.path if before else None),
+        path=_path(backend, request, one, route) or (before.path if before else None),
         stand_in=route.via is Via.STAND_IN,
     )
 
@@ -184,8 +184,9 @@ def _provenance(one: Hashed, route: Route, *, nightly: bool) -> HashFrom:
     return HashFrom.INDEX if any(place.flat for place in route.places) else one.hash_from
 
 
-def _path(backend: PipBackend, request: ResolveRequest, found: Found, route: Route) -> str | None:
+def _path(backend: PipBackend, request: ResolveRequest, one: Hashed, route: Route) -> str | None:
     """The path below the file host, or what is known of it where a mirror has paths of its own."""
+    found = one.found
     address = unquote(urlsplit(found.address).path)
     if route.source == PYTORCH:
         if route.via is Via.SOURCE and "/whl/" in address:
@@ -200,7 +201,7 @@ def _path(backend: PipBackend, request: ResolveRequest, found: Found, route: Rou
     if route.source != PYPI:
         return None  # known only where a private source is reached itself, and no lockfile may tell that
     path = default_index_path(found.address)
-    if path is None and found.sha256 and (held := backend.downloads.held(file_name(found.address), found.sha256)):
+    if path is None and (held := backend.downloads.held(file_name(found.address), one.sha256)):
         path = default_index_path(str(held))
     return path or (quote(address.lstrip("/")) if route.via is Via.SOURCE else None)
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torchmatrix.backends.pip_trouble import page_trouble, place_of
+from torchmatrix.backends.pip_trouble import page_of, page_trouble
 from torchmatrix.backends.uv import config_file, explain, folder_of, project_file
 from torchmatrix.command import Command, run
 from torchmatrix.console import human_bytes
@@ -38,6 +38,7 @@ class Installer:
         self._backend = backend
         self._request = request
         self._held: dict[str, Path] = {}
+        self._unreached: list[str] = []
         for artifact in request.lockfile.artifacts:
             if path := backend.downloads.held(artifact.file, artifact.sha256):
                 self._held[artifact.name] = path
@@ -100,21 +101,22 @@ class Installer:
             page = f"{folder}/{names[0]}/" if folder else None
             try:
                 routes[source] = router.route(source, policy=policy, names=() if source == PYPI else names, page=page)
-            except SourceUnreachableError:
-                routes[source] = self._from_cache(router, source)
+            except SourceUnreachableError as error:
+                routes[source] = self._from_cache(source, error)
+                self._unreached.append(error.message)
                 offline = True
         remarks = tuple(f"{route}" for route in routes.values() if route.via is not Via.SOURCE)
         return routes, remarks, offline
 
-    def _from_cache(self, router: Router, source: str) -> Route:
-        """The unreachable source's own route, if uv's cache alone can serve the record; otherwise raise again."""
+    def _from_cache(self, source: str, error: SourceUnreachableError) -> Route:
+        """The unreachable source's own route, if uv's cache alone can serve its files; otherwise raise ``error``."""
         backend = self._backend
         private = {name: private.index for name, private in self._request.sources.items()}
         cached = Router(replace(backend.config, offline=True), backend.web, pypi=backend.pypi, private=private)
         route = cached.route(source, policy=Policy(frozen=True))
         wanted = tuple(a for a in self._request.lockfile.artifacts if a.source == source and a.name not in self._held)
         if not self._cached({source: route}, wanted):
-            router.route(source, policy=Policy(frozen=True))  # raises with the hosts and reasons
+            raise error
         return route
 
     def _cached(self, routes: Mapping[str, Route], wanted: tuple[Artifact, ...]) -> bool:
@@ -130,7 +132,7 @@ class Installer:
         """The error that a failed installation stands for."""
         lockfile = self._request.lockfile
         sources = {artifact.name: artifact.source for artifact in lockfile.artifacts}
-        error = explain(outcome, f"installing {lockfile.cell}", place_of(routes, sources))
+        error = explain(outcome, f"installing {lockfile.cell}", page_of(placed(lockfile, routes), sources))
         if offline:
             return self.missing(routes) or error if isinstance(error, SourceUnreachableError) else error
         if not isinstance(error, CellError):
@@ -152,8 +154,9 @@ class Installer:
         lines = [
             f"  {a.file} ({human_bytes(a.size) if a.size is not None else 'size unknown'}, {a.source})" for a in lacking
         ]
+        why = "; ".join(self._unreached) or "offline"
         return SourceUnreachableError(
-            f"{lockfile.cell}: offline, {len(lacking)} of {len(lockfile.artifacts)} files are not here ({total}):\n"
+            f"{lockfile.cell}: {why}, and {len(lacking)} of {len(lockfile.artifacts)} files are not here ({total}):\n"
             + "\n".join(lines),
             hint="run it once with the network, put the files into a folder and name that in TORCHMATRIX_MIRRORS, "
             "or use a bundle (torchmatrix unbundle)",

@@ -11,7 +11,7 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from torchmatrix.backends.pip_pages import Described, Pages
 from torchmatrix.backends.uv import folder_of
-from torchmatrix.errors import CellError
+from torchmatrix.errors import CellError, SourceUnreachableError
 from torchmatrix.matrix.model import requirement_name
 from torchmatrix.sources.config import local_path
 from torchmatrix.sources.nightlies import Day, Days, day_of, days, missing_words, nearest
@@ -107,6 +107,13 @@ class NightlyChooser:
         return self._cell.torch.date
 
     def _listing(self, name: str) -> Listing:
+        if self._backend.config.offline and any(local_path(place.address) is None for place in self._route.places):
+            raise SourceUnreachableError(
+                f"{self._cell}: --offline, and only the pages of source {self._route.source} say which nightlies "
+                "there are",
+                hint="run without --offline, or name a folder of wheels: TORCHMATRIX_MIRRORS="
+                f'"{self._route.source}=FOLDER"',
+            )
         return self._backend.indexes.listing(self._route, self._folder, name)
 
     def _candidates(self, found: Days) -> list[Day]:

@@ -1,4 +1,4 @@
-"""Index pages for uv of what was chosen before it resolves: nightlies, whose own pages give no hash.
+"""Index pages for uv where the source's own give no hash: those of nightlies, and of some releases.
 
 For every wheel without a hash in its page uv downloads the whole wheel while it resolves, gigabytes of it, without
 progress or a second try, and forgets the bytes. So it gets a page with a stand-in for each hash that nobody gives, and
@@ -14,7 +14,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from torchmatrix.sources.artifacts import file_name
-from torchmatrix.sources.routes import Place, Route
+from torchmatrix.sources.config import local_path
+from torchmatrix.sources.routes import Place, Route, Via
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from packaging.version import Version
 
     from torchmatrix.backends.answer import Found
+    from torchmatrix.sources.index import Indexes
     from torchmatrix.sources.pages import Listed
 
 
@@ -71,6 +73,16 @@ class Pages:
         file = file_name(found.address)
         listed = next((one for one in self.files.get(found.name, ()) if one.file == file), None)
         return found if listed is None else replace(found, sha256=listed.sha256, size=listed.size or found.size)
+
+
+def unhashed_pages(indexes: Indexes, route: Route, folder: str | None, names: Sequence[str]) -> Pages | None:
+    """Pages of releases, when some file on the source's own has no hash; ``None`` when uv may read those itself."""
+    if route.via is Via.STAND_IN or any(local_path(place.address) is not None for place in route.places):
+        return None
+    files = {name: indexes.listing(route, folder, name).files for name in names}
+    if all(file.sha256 for listed in files.values() for file in listed):
+        return None
+    return Pages(source=route.source, files=files)
 
 
 def _anchor(file: Listed) -> str:

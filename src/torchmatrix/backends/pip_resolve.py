@@ -9,6 +9,7 @@ import sys
 import sysconfig
 import tempfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from packaging.version import Version
 from torchmatrix.backends import Resolution, ResolveRequest
 from torchmatrix.backends.answer import Found, base_addresses, preferences, read_answer
 from torchmatrix.backends.pip_artifacts import artifacts
-from torchmatrix.backends.pip_trouble import page_trouble, place_of
+from torchmatrix.backends.pip_trouble import page_of, page_trouble
 from torchmatrix.backends.uv import config_file, explain, folder_of, lacking, project_file
 from torchmatrix.command import Command, Outcome, run
 from torchmatrix.errors import CellError, HostError, IntegrityError, SourceUnreachableError
@@ -32,9 +33,10 @@ from torchmatrix.sources.nightlies import day_of
 from torchmatrix.sources.routes import Policy, Route, Router, Via, what_to_set
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from torchmatrix.backends.pip import PipBackend
+    from torchmatrix.backends.pip_pages import Pages
 
 _ROUNDS = 6
 _BUILD_LABEL = re.compile(r"cpu|cu\d+|rocm[\d.]+|xpu")
@@ -50,6 +52,12 @@ class Resolver:
         self._cell = request.cell
         self._catalog = backend.catalog
         self._remarks: list[str] = list(request.cell.notes)
+        self._release: Version | None = None
+        """The release of torch that is asked for: the locked one, which may be older than the cell's."""
+        self._dated: set[str] = set()
+        """Packages whose version the catalog's release dates gave: no upload time may take it away again."""
+        self._pages_for: Callable[[Iterable[str]], Pages | None] | None = None
+        """What uv sees of the family's source, for the names that come from there; ``None``: the source itself."""
         self._policy = Policy(nightly=request.cell.torch.is_nightly, matrix_allows_in_ci=request.stand_in_in_ci)
 
     def resolve(self) -> Resolution:
@@ -71,6 +79,7 @@ class Resolver:
         chooser = NightlyChooser(self._backend, self._request, self._route(self._cell.source))
         for pins in chooser.pins():
             versions = dict(pins.versions)
+            self._pages_for = partial(chooser.pages, pins)
             torch = Requirement(f"torch=={versions.pop('torch')}")
             try:
                 resolution = self._resolved(torch, versions, day=pins.day, remarks=pins.remarks)
@@ -111,6 +120,8 @@ class Resolver:
                 others.append(_pinned(requirement, version))
             elif (kept := self._companion(requirement)) is not None:
                 others.append(kept)
+        said = {requirement_name(requirement) for requirement in others}
+        others += [Requirement(f"{name}=={version}") for name, version in sorted(pins.items()) if name not in said]
         return [torch, *others]
 
     def _torch_requirement(self) -> Requirement:
@@ -122,8 +133,10 @@ class Resolver:
             fits = cell.torch.specifier is not None and cell.torch.specifier.contains(held)
             if fits or (str(cell.torch) == "stable" == previous.inputs.get("torch")):
                 version = held
+        self._release = version
         if version is None:
             return Requirement(f"torch{cell.torch.specifier}" if cell.torch.specifier else "torch")
+        self._dated.add("torch")
         return Requirement(f"torch=={self._with_local(version)}")
 
     def _with_local(self, version: Version) -> str:
@@ -136,11 +149,12 @@ class Resolver:
 
     def _companion(self, requirement: Requirement) -> Requirement | None:
         """torchvision and torchaudio without a version get the release that belongs to the cell's torch."""
-        name, torch = requirement_name(requirement), self._cell.torch_version
+        name, torch = requirement_name(requirement), self._release
         if name not in ("torchvision", "torchaudio") or requirement.specifier or torch is None:
             return requirement
         companion = self._catalog.companion(name, torch)
         if companion is not None:
+            self._dated.add(name)
             return Requirement(f"{name}=={self._with_local(companion)}")
         if self._catalog.release(torch) is not None and name == "torchaudio":
             self._remarks.append(f"torchaudio is left out: no release of it belongs to torch {torch}")
@@ -169,6 +183,8 @@ class Resolver:
                     raise self._unsolvable(outcome, names, routes)
                 continue
             found = read_answer(outcome.stdout, self._cell)
+            if pages := self._pages(names):
+                found = [pages.cleared(one) if names.get(one.name) == pages.source else one for one in found]
             missing = self._routable((package.name for package in found), names)
             if not missing:
                 return found, routes
@@ -195,18 +211,32 @@ class Resolver:
         page = "/".join(part for part in (folder, "torch/") if part)
         return self._router.route(source, policy=self._policy, names=("torch",), page=page)
 
+    def _pages(self, names: Mapping[str, str]) -> Pages | None:
+        """The pages that uv gets instead of those of the family's source."""
+        source = self._cell.source
+        mine = sorted(name for name, of in names.items() if of == source)
+        if self._pages_for is not None or not mine or source == PYPI or self._backend.config.offline:
+            return self._pages_for(mine) if self._pages_for and mine else None
+        from torchmatrix.backends.pip_pages import unhashed_pages
+
+        folder = folder_of(source, str(self._cell.target.accelerator), nightly=False)
+        return unhashed_pages(self._backend.indexes, self._route(source), folder, mine)
+
     def _compile(
         self, requirements: list[str], names: Mapping[str, str], routes: Mapping[str, Route], sdists: tuple[str, ...]
     ) -> Outcome:
         cell, request = self._cell, self._request
         folders = {s: folder_of(s, str(cell.target.accelerator), nightly=cell.torch.is_nightly) for s in routes}
         placed = {source: (route, folders[source]) for source, route in routes.items() if route.places}
-        text = project_file(requirements, placed, names, cell.python.release)
+        pages = self._pages(names)
         with tempfile.TemporaryDirectory(prefix="pip-", dir=self._backend.scratch) as scratch:
+            if pages is not None:
+                placed[pages.source] = (pages.write(Path(scratch, "pages"), routes[pages.source]), None)
+            text = project_file(requirements, placed, names, cell.python.release)
             project, output = Path(scratch, "pyproject.toml"), Path(scratch, "pylock.toml")
             project.write_text(text, encoding="utf-8")
             settings = Path(scratch, "uv.toml")
-            settings.write_text(config_file(placed), encoding="utf-8")
+            settings.write_text(config_file(placed) + (pages.tables() if pages else ""), encoding="utf-8")
             argv = [str(self._backend.uv), "pip", "compile", "--config-file", str(settings), "--quiet", str(project)]
             argv += ["--python-version", cell.python.release, "--python-platform", cell.target.uv_platform]
             argv += ["--format", "pylock.toml", "-o", str(output), "--generate-hashes", "--no-header"]
@@ -219,6 +249,7 @@ class Resolver:
                 argv += ["-c", str(constraints)]
             if request.as_of is not None:
                 argv += ["--exclude-newer", end_of_day(request.as_of)]
+                argv += [f"--exclude-newer-package={name}=false" for name in sorted(self._dated)]
             if request.previous is not None and not request.upgrade:
                 output.write_text(preferences(request.previous), encoding="utf-8")
                 argv += [f"--upgrade-package={name}" for name in request.upgrade_packages]
@@ -232,9 +263,13 @@ class Resolver:
         return Outcome(command=outcome.command, returncode=0, stdout=answer, stderr=outcome.stderr)
 
     def _unsolvable(self, outcome: Outcome, names: Mapping[str, str], routes: Mapping[str, Route]) -> Exception:
-        error = explain(outcome, f"resolving {self._cell}", place_of(routes, names))
+        accelerator, nightly = str(self._cell.target.accelerator), self._cell.torch.is_nightly
+        places = {s: (route, folder_of(s, accelerator, nightly=nightly)) for s, route in routes.items()}
+        error = explain(outcome, f"resolving {self._cell}", page_of(places, names))
         if not isinstance(error, CellError):
             return error
+        if self._request.as_of is not None and (later := self._explain_as_of(error, outcome.stderr, routes)):
+            return later
         for route in routes.values():
             missing = {name for name in lacking(outcome.stderr) if names.get(name, PYPI) == route.source}
             if route.via is Via.STAND_IN and missing:
@@ -243,11 +278,9 @@ class Resolver:
                     f"{route.place.address} {error.message}",
                     hint=what_to_set(route.source),
                 )
-        if not self._backend.config.offline:
-            accelerator, nightly = str(self._cell.target.accelerator), self._cell.torch.is_nightly
-            places = {s: (route, folder_of(s, accelerator, nightly=nightly)) for s, route in routes.items()}
-            if trouble := page_trouble(outcome, self._backend.indexes, places, names):
-                return trouble
+        offline = self._backend.config.offline
+        if not offline and (trouble := page_trouble(outcome, self._backend.indexes, places, names)):
+            return trouble
         hints = [error.hint] if error.hint else []
         match = re.search(
             r"(?:Because|and) ([A-Za-z0-9._-]+)(?:[=<>!~][^\s]*)? has no (?:usable )?wheels", outcome.stderr
@@ -255,6 +288,20 @@ class Resolver:
         if match:
             hints.append(self._newest_with_wheel(match[1]))
         return CellError(error.message, hint="; ".join(hints) or None)
+
+    def _explain_as_of(self, error: CellError, stderr: str, routes: Mapping[str, Route]) -> CellError | None:
+        """The same in words of ``--as-of``; ``None`` where upload times play no part."""
+        from torchmatrix.backends.pip_as_of import as_of_problems
+
+        as_of = self._request.as_of
+        assert as_of is not None  # noqa: S101 - the caller asked
+        words, hint = as_of_problems(
+            stderr, as_of, lambda name: self._backend.indexes.listing(routes[PYPI], None, name)
+        )
+        if not words:
+            return None
+        lines = [line for line in error.message.splitlines() if "exclude-newer" not in line]
+        return CellError(f"{self._cell}: {'; '.join(words)}\n" + "\n".join(lines), hint=hint)
 
     def _newest_with_wheel(self, name: str) -> str:
         """Ask uv for the newest version of ``name`` that has a wheel for the cell."""

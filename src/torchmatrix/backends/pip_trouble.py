@@ -8,6 +8,7 @@ from torchmatrix.backends.uv import lacking
 from torchmatrix.errors import SourceUnreachableError
 from torchmatrix.sources.config import PYPI
 from torchmatrix.sources.downloads import Wanted, answer_hint, gone
+from torchmatrix.sources.index import page_addresses
 from torchmatrix.sources.routes import PYTORCH
 
 if TYPE_CHECKING:
@@ -53,12 +54,15 @@ def page_trouble(
     return None
 
 
-def place_of(routes: Mapping[str, Route], sources: Mapping[str, str]) -> Callable[[str], str]:
-    """The address that serves a package; empty where nobody knows it."""
+def page_of(places: Mapping[str, tuple[Route, str | None]], sources: Mapping[str, str]) -> Callable[[str], str]:
+    """The page, or the flat folder, that lists a package; empty where nobody knows it."""
 
     def address(name: str) -> str:
-        route = routes.get(sources.get(name, PYPI))
-        return route.place.address if route and route.places else ""
+        route, folder = places.get(sources.get(name, PYPI), (None, None))
+        if route is None or not route.places:
+            return ""
+        pages = page_addresses(route, folder, name)
+        return pages[0] if pages else route.place.address
 
     return address
 

@@ -132,15 +132,15 @@ def lacking(text: str) -> list[str]:
     return list(dict.fromkeys(_LACKING.findall(text)))
 
 
-def explain(outcome: Outcome, doing: str, place_of: Callable[[str], str] | None = None) -> TorchmatrixError:
+def explain(outcome: Outcome, doing: str, page_of: Callable[[str], str] | None = None) -> TorchmatrixError:
     """The error that a failed uv run stands for, with uv's own reasons.
 
-    ``place_of``: the address that serves a package, for when uv does not say what it was reading from.
+    ``page_of``: the page that lists a package, for when uv does not say what it was reading.
     """
     text = redact(outcome.stderr)
     reasons = _reasons(text)
     detail = "\n".join(f"  {line}" for line in reasons[:12]) or "  (uv said nothing)"
-    where = _host(text, place_of)
+    where = _host(text, page_of)
     if "Hash mismatch for package metadata" in text:
         return IntegrityError(
             f"{doing}: the metadata that {where} serves is not what its index page announces\n{detail}",
@@ -156,8 +156,10 @@ def explain(outcome: Outcome, doing: str, place_of: Callable[[str], str] | None 
     if "No space left on device" in text or "os error 28" in text:
         return HostError(f"{doing}: the disk is full\n{detail}", hint="free space, for example: torchmatrix cache gc")
     if "network was disabled" in text or "network connectivity is disabled" in text.lower():
+        pages = [page for name in lacking(text) if page_of and (page := redact(page_of(name)))]
+        missing = "".join(f"\n  missing: {page}" for page in pages)
         return SourceUnreachableError(
-            f"{doing}: --offline, and not everything that is needed is in the cache\n{detail}",
+            f"{doing}: --offline, and not everything that is needed is in the cache\n{detail}{missing}",
             hint="run once without --offline, or name a mirror folder in TORCHMATRIX_MIRRORS",
         )
     if status := re.search(r"HTTP status (?:client|server) error \((\d{3})[^)]*\)", text) or _REFUSED.search(text):
@@ -165,12 +167,12 @@ def explain(outcome: Outcome, doing: str, place_of: Callable[[str], str] | None 
     return _unread(doing, text, where, detail) or CellError(f"{doing} failed:\n{detail}")
 
 
-def _host(text: str, place_of: Callable[[str], str] | None) -> str:
+def _host(text: str, page_of: Callable[[str], str] | None) -> str:
     if host := _HOST.search(text):
         return host[1]
     package = _PACKAGE.search(text)
-    place = place_of(package[1]) if package and place_of else ""
-    return (urlsplit(place).hostname or place) or "a source"
+    page = page_of(package[1]) if package and page_of else ""
+    return urlsplit(page).hostname or page or "a source"
 
 
 def _unread(doing: str, text: str, where: str, detail: str) -> SourceUnreachableError | None:

@@ -66,7 +66,7 @@ class Indexes:
 
         def follow(one: tuple[str, str]) -> None:
             with suppress(SourceUnreachableError):
-                self._web.head(one[1], source=one[0])
+                self._web.status(one[1], source=one[0])
 
         with ThreadPoolExecutor(min(_HEADS, len(asked))) as pool:
             list(pool.map(follow, asked))
