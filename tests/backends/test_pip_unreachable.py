@@ -121,7 +121,7 @@ def test_an_answer_of_any_kind_is_no_reason_for_a_stand_in(
 def test_a_passing_failure_is_tried_again(tmp_path: Path, scene: Scene) -> None:
     scene.pytorch.fail("/whl/cpu/torch/", status=503, times=1)
     must(stage(tmp_path, scene).run("lock"))
-    assert len(scene.pytorch.paths("/whl/cpu/torch/", method="HEAD")) == 2
+    assert len(scene.pytorch.paths("/whl/cpu/torch/")) > 1
 
 
 def test_credentials_are_never_said(tmp_path: Path, scene: Scene, dead: str) -> None:

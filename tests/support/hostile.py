@@ -131,6 +131,8 @@ def arena(wheels: Path) -> Iterator[Arena]:
         torch = (f"torch=={TORCH_CU118}",)
         honest = made.wheel("torchaudio", f"{TORCH_CU118}+cu118", requires=torch, tag=tag)
         scene.pytorch.add("/whl/cu118", honest)
+        for wheel in (wheels / "cu118").glob("torchvision-*.whl"):
+            scene.pytorch.add("/whl/cu118", wheel)  # with its hash: else uv would not see the index's own pages at all
         for name in ("torchtriton", "pytorch-triton"):
             scene.pytorch.add("/whl/cu118", made.wheel(name, TRITON, tag=beside), folder="/whl")
         # the same release with a local version that sorts higher, and the same version with other bytes

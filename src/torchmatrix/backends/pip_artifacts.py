@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
@@ -51,13 +52,15 @@ def artifacts(
     locked name, `SourceUnreachableError` when a hash cannot be had.
     """
     _require_hosts(backend, found, names)
-    _require_redirects(backend, request, found, names, routes)
-    hashed = _hashed(backend, request, found, names)
-    known = backend.sizes
-    known.update({one.sha256: one.found.size for one in hashed if one.found.size is not None})
-    if not backend.config.offline:
-        wanted = [(one.sha256, one.found.address, names.get(one.found.name, PYPI)) for one in hashed]
-        sizes(backend.web, wanted, known, backend.asked)
+    with ThreadPoolExecutor(1) as pool:  # both wait for the same servers
+        redirects = pool.submit(_require_redirects, backend, request, found, names, routes)
+        hashed = _hashed(backend, request, found, names)
+        known = backend.sizes
+        known.update({one.sha256: one.found.size for one in hashed if one.found.size is not None})
+        if not backend.config.offline:
+            wanted = [(one.sha256, one.found.address, names.get(one.found.name, PYPI)) for one in hashed]
+            sizes(backend.web, wanted, known, backend.asked)
+        redirects.result()
     previous = {a.name: a for a in request.previous.artifacts} if request.previous else {}
     made = []
     for one in sorted(hashed, key=lambda each: each.found.name):
@@ -96,7 +99,9 @@ def _require_redirects(
         source = names.get(one.name, PYPI)
         folder = folder_of(source, str(cell.target.accelerator), nightly=cell.torch.is_nightly)
         pages = page_addresses(routes[source], folder, one.name)
-        addresses += [(source, address) for address in (*pages, f"{one.address}.metadata")]
+        addresses += [(source, address) for address in pages]
+        if source != PYPI:  # the default index's METADATA can only name packages, whose pages and hashes are its own
+            addresses.append((source, f"{one.address}.metadata"))
         if one.size is not None:  # for the others the file itself is asked for its size
             addresses.append((source, one.address))
     backend.indexes.examine(addresses)
@@ -158,7 +163,7 @@ def sha256_said(headers: Mapping[str, str]) -> str | None:
 def _artifact(
     backend: PipBackend, request: ResolveRequest, one: Hashed, route: Route, before: Artifact | None
 ) -> Artifact:
-    found, cell = one.found, request.cell
+    found = one.found
     size = backend.sizes.get(one.sha256)
     return Artifact(
         name=found.name,
@@ -166,22 +171,29 @@ def _artifact(
         file=file_name(found.address),
         sha256=one.sha256,
         source=route.source,
-        hash_from=before.hash_from if before else _provenance(one, route, nightly=cell.torch.is_nightly),
+        hash_from=before.hash_from if before else _provenance(backend, request, one, route),
         size=size if size is not None or before is None else before.size,
         path=_path(backend, request, one, route) or (before.path if before else None),
         stand_in=route.via is Via.STAND_IN,
     )
 
 
-def _provenance(one: Hashed, route: Route, *, nightly: bool) -> HashFrom:
+def _provenance(backend: PipBackend, request: ResolveRequest, one: Hashed, route: Route) -> HashFrom:
     """Who says the hash *at the source*: a mirror may know more or less than it, and lockfiles must not tell which.
 
     What a mirror cannot show is taken from what is known of the source's pages: they have no hash of any nightly.
     A folder of wheels has no pages; of releases they nearly always have one.
     """
-    if nightly and route.source == PYTORCH:
+    cell, file = request.cell, file_name(one.found.address)
+    if cell.torch.is_nightly and route.source == PYTORCH:
         return HashFrom.METADATA if one.hash_from is HashFrom.METADATA else HashFrom.COMPUTED
-    return HashFrom.INDEX if any(place.flat for place in route.places) else one.hash_from
+    if any(place.flat for place in route.places):
+        return HashFrom.INDEX
+    if local_path(one.found.address) is not None:  # uv computes what a local page does not say
+        folder = folder_of(route.source, str(cell.target.accelerator), nightly=cell.torch.is_nightly)
+        listed = backend.indexes.listing(route, folder, one.found.name).file(file)
+        return HashFrom.COMPUTED if listed is not None and listed.sha256 is None else one.hash_from
+    return one.hash_from
 
 
 def _path(backend: PipBackend, request: ResolveRequest, one: Hashed, route: Route) -> str | None:

@@ -12,14 +12,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from torchmatrix import __version__
+from torchmatrix import PATIENCE_WITH_DNS, __version__
 from torchmatrix.cli import build, bundle, cache, cells, completion, diff, doctor, export, lock, run_in, verify
 from torchmatrix.cli.context import Context
 from torchmatrix.console import Console, wants_color
 from torchmatrix.errors import EXIT_CODES, INTERRUPTED, HostError, TorchmatrixError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from types import FrameType, TracebackType
 
 GROUPS = (cells, lock, build, verify, run_in, export, diff, bundle, doctor, cache, completion)
@@ -91,7 +91,7 @@ def run(argv: Sequence[str]) -> int:
         plain=plain,
         json_mode=options.json,
     )
-    context = Context(options=options, console=console, environ=os.environ)
+    context = Context(options=options, console=console, environ=_environment())
     try:
         code: int = options.handler(context)
     except TorchmatrixError as error:
@@ -113,6 +113,14 @@ def run(argv: Sequence[str]) -> int:
         _report(HostError(f"cannot go on: {error}", hint="check where the output goes, and the disk"), console)
         return HostError.exit_code
     return code
+
+
+def _environment() -> Mapping[str, str]:
+    """The caller's environment as it is; the process itself waits for a lost answer of DNS as briefly as uv does."""
+    caller = dict(os.environ)
+    for name, value in PATIENCE_WITH_DNS.items():
+        os.environ.setdefault(name, value)
+    return caller
 
 
 def _redact_tracebacks() -> None:

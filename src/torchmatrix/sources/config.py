@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from torchmatrix import PATIENCE_WITH_DNS
 from torchmatrix.errors import UsageError
 from torchmatrix.sources.pip_config import PipConfig, Setting, read_pip_config
 
@@ -180,8 +181,8 @@ def _child_env(environ: Mapping[str, str], cert: Setting | None, pip: PipConfig)
     env["UV_NO_CONFIG"] = "1"
     if pip.keyring_provider is not None and pip.keyring_provider.value != "disabled":
         env.setdefault("UV_KEYRING_PROVIDER", "subprocess")
-    # glibc waits 5 s for an answer to a lost datagram, and many resolutions at once lose some.
-    env.setdefault("RES_OPTIONS", "timeout:1 attempts:4")
+    for name, value in PATIENCE_WITH_DNS.items():
+        env.setdefault(name, value)
     if cert is not None:
         env["SSL_CERT_FILE"] = cert.value
     if pip.proxy is not None:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 PARALLEL = 4
 """Files at once: enough to fill most lines, few enough that a large file still comes on."""
 _HASHES = "hashes"
+_HEADWAY = 1 << 15
+"""Bytes by which a connection must come further for its end to be the first failure again."""
 _CHANGES = 3
 """How often a file may change while it is received before that is an error."""
 _NO_HEAD = frozenset({400, 403, 405, 501})
@@ -212,7 +214,7 @@ class Downloads:
                 self._connect(wanted, reply, transfer, progress)
                 break
             except BrokenOffError as error:
-                failures = 1 if transfer.offset > furthest else failures + 1
+                failures = 1 if transfer.offset >= furthest + _HEADWAY else failures + 1
                 furthest = max(furthest, transfer.offset)
                 if failures > self._web.retries:
                     raise BrokenOffError(

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from torchmatrix.sources.routes import Place, Route
     from torchmatrix.sources.web import Web
 
-ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 _NOT_THERE = frozenset({403, 404, 410})
 """S3, where the PyTorch index lies, says 403 to what it does not have."""
 _HEADS = 16
@@ -60,13 +59,13 @@ class Indexes:
         """
         with self._lock:
             asked = [one for one in dict.fromkeys(addresses) if one not in self._examined]
-        asked = [one for one in asked if local_path(one[1]) is None]
+        asked = [one for one in asked if local_path(one[1]) is None and not self._web.has_read(one[1], source=one[0])]
         if not asked:
             return
 
         def follow(one: tuple[str, str]) -> None:
             with suppress(SourceUnreachableError):
-                self._web.status(one[1], source=one[0])
+                self._web.head(one[1], source=one[0])
 
         with ThreadPoolExecutor(min(_HEADS, len(asked))) as pool:
             list(pool.map(follow, asked))
@@ -112,7 +111,7 @@ class Indexes:
                 return Listing(files=(), where=str(page), status=404)
             return _parsed(page.read_bytes(), "text/html", page.as_uri(), source)
         url = f"{address.rstrip('/')}/{name}/"
-        reply = self._web.get(url, source=source, headers={"Accept": ACCEPT})
+        reply = self._web.page(url, source=source)
         if reply.status in _NOT_THERE:
             return Listing(files=(), where=redact(url), status=reply.status)
         if not reply.ok:

@@ -158,7 +158,7 @@ class Router:
             return reach
         address = f"{reach.address.rstrip('/')}/{page or ''}"
         try:
-            status = self._web.status(address, source=source)
+            status = (self._web.page if page else self._web.head)(address, source=source).status
         except SourceUnreachableError as error:
             return _lacking(reach, error.message.rpartition(": ")[2], error.hint)
         if status in (401, 407) or (status == 403 and refused and source != PYTORCH):

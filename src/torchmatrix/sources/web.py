@@ -32,9 +32,13 @@ T = TypeVar("T")
 
 RETRIES = 3
 """How often a request is repeated, as uv does by default; ``UV_HTTP_RETRIES`` changes it for both."""
+ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
+"""What an index page may be (PEP 691)."""
 LONGEST_WAIT = 60.0
 """Seconds that a ``Retry-After`` is obeyed; a server that asks for more is reported instead."""
 PROXY_LOGIN = "give the proxy its credentials: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT"
+CONNECTIONS = 8
+"""To one host at once; each costs a lookup and a handshake."""
 _REDIRECTS = 8
 _AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 _REFUSED = frozenset({401, 403, 407})
@@ -80,7 +84,7 @@ class Web:
         self._sleep = sleep
         self._reached: dict[str, Reach] = {}
         self._asking: dict[str, threading.Lock] = {}
-        self._statuses: dict[tuple[str, str], int] = {}
+        self._pages: dict[tuple[str, str], Reply] = {}
         self._proxies: dict[str, urllib3.ProxyManager] = {}
         self._lock = threading.Lock()
 
@@ -94,15 +98,19 @@ class Web:
         """Status and headers of what is at ``url``."""
         return self._repeated("HEAD", url, source, {"Accept-Encoding": "identity"}, _headers_only)
 
-    def status(self, url: str, *, source: str) -> int:
-        """The status of a page, asked once a process: many cells want the same ones."""
+    def page(self, url: str, *, source: str) -> Reply:
+        """An index page, read once a process: many cells want the same ones."""
         with self._lock:
             asking = self._asking.setdefault(f"{source} {url}", threading.Lock())
         with asking:
-            known = self._statuses.get((source, url))
+            known = self._pages.get((source, url))
             if known is None:
-                known = self._statuses[source, url] = self.head(url, source=source).status
+                known = self._pages[source, url] = self.get(url, source=source, headers={"Accept": ACCEPT})
             return known
+
+    def has_read(self, url: str, *, source: str) -> bool:
+        """Whether `page` has read it, so that its redirects were looked at."""
+        return (source, url) in self._pages
 
     @contextmanager
     def stream(
@@ -222,7 +230,9 @@ class Web:
     def _direct(self) -> urllib3.PoolManager:
         import urllib3
 
-        return urllib3.PoolManager(num_pools=8, maxsize=16, block=True, retries=False, ca_certs=self._certificates)
+        return urllib3.PoolManager(
+            num_pools=8, maxsize=CONNECTIONS, block=True, retries=False, ca_certs=self._certificates
+        )
 
     @property
     def _certificates(self) -> str | None:
@@ -245,7 +255,7 @@ class Web:
                     without_userinfo(proxy),
                     proxy_headers=headers,
                     num_pools=8,
-                    maxsize=16,
+                    maxsize=CONNECTIONS,
                     retries=False,
                     ca_certs=self._certificates,
                 )
