@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -49,7 +49,7 @@ class Indexes:
         self._pages: dict[str, Listing] = {}
         self._asking: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
-        self._examined: set[tuple[str, str]] = set()
+        self._examined: dict[tuple[str, str], Future[None]] = {}
 
     def examine(self, addresses: Iterable[tuple[str, str]]) -> None:
         """Ask each (source, address) by HEAD, once in the life of the object, to see where it redirects to.
@@ -57,20 +57,31 @@ class Indexes:
         uv follows redirects without a question. `IntegrityError` for one to a host that is none of the source's; no
         answer, or one that there is nothing, is none of our business here.
         """
+        futures: list[Future[None]] = []
+        mine: list[tuple[tuple[str, str], Future[None]]] = []
         with self._lock:
-            asked = [one for one in dict.fromkeys(addresses) if one not in self._examined]
-        asked = [one for one in asked if local_path(one[1]) is None and not self._web.has_read(one[1], source=one[0])]
-        if not asked:
-            return
+            for one in dict.fromkeys(addresses):
+                if local_path(one[1]) is not None or self._web.has_read(one[1], source=one[0]):
+                    continue
+                if one not in self._examined:
+                    self._examined[one] = Future()
+                    mine.append((one, self._examined[one]))
+                futures.append(self._examined[one])
+        if mine:
+            with ThreadPoolExecutor(min(_HEADS, len(mine))) as pool:
+                list(pool.map(self._follow, mine))
+        for future in futures:  # cells that resolve at the same time have most addresses in common
+            future.result()
 
-        def follow(one: tuple[str, str]) -> None:
+    def _follow(self, asked: tuple[tuple[str, str], Future[None]]) -> None:
+        (source, address), future = asked
+        try:
             with suppress(SourceUnreachableError):
-                self._web.head(one[1], source=one[0])
-
-        with ThreadPoolExecutor(min(_HEADS, len(asked))) as pool:
-            list(pool.map(follow, asked))
-        with self._lock:
-            self._examined.update(asked)  # only now: another thread must not go on while nobody knows
+                self._web.head(address, source=source)
+        except BaseException as error:  # noqa: BLE001 - whoever waits for the future gets it
+            future.set_exception(error)
+        else:
+            future.set_result(None)
 
     def listing(self, route: Route, folder: str | None, name: str) -> Listing:
         """The files of a project, from the first place that lists any.
