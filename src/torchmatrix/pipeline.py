@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from torchmatrix.verify import Verification
     from torchmatrix.workspace import Workspace
 
-RESOLVERS = 8
-"""Resolutions at once: they wait for the network more than they compute."""
+LOCKERS = 32
+"""Cells at once while locking: most of them wait, for a server or for a resolver."""
 _CLASSES = {0: None, CellError.exit_code: CellError.kind, IntegrityError.exit_code: IntegrityError.kind}
 """The class of a cell that no error ended."""
 
@@ -198,7 +198,7 @@ def lock_cells(
 ) -> list[CellResult]:
     """`lock_cell` for many cells, several at a time; results in the order of ``cells``."""
     results: dict[str, CellResult] = {}
-    with ThreadPoolExecutor(max(1, min(RESOLVERS, len(cells)))) as pool:
+    with ThreadPoolExecutor(max(1, min(LOCKERS, len(cells)))) as pool:
         futures = {pool.submit(lock_cell, cell, workspace, options): cell for cell in cells}
         try:
             for future in as_completed(futures):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     from torchmatrix.sources.web import Web
 
 
+RESOLVERS = 6
+"""uv processes that resolve at once: they wait for the network more than they compute."""
+
+
 @dataclass(slots=True, kw_only=True)
 class PipBackend:
     """uv, with the sources of a matrix. ``pypi`` is the address of the default index, where it is known."""
@@ -44,6 +49,8 @@ class PipBackend:
     sizes: MutableMapping[str, int] = field(default_factory=dict)
     """sha256 -> bytes, shared by all cells of a run and remembered between runs."""
     asked: Asked = field(default_factory=Asked)
+    resolvers: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(RESOLVERS))
+    """Held while uv resolves, not while somebody waits for a server."""
     credentials: Credentials
     downloads: Downloads
     indexes: Indexes

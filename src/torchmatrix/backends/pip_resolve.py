@@ -256,7 +256,8 @@ class Resolver:
             env = self._backend.uv_env(placed)
             if cell.target.platform.is_macos:
                 env["MACOSX_DEPLOYMENT_TARGET"] = cell.target.macos_floor
-            outcome = run(Command(argv=tuple(argv), env=env))
+            with self._backend.resolvers:
+                outcome = run(Command(argv=tuple(argv), env=env))
             if not outcome.ok:
                 return outcome
             answer = output.read_text(encoding="utf-8")
