@@ -211,7 +211,9 @@ def test_what_asks_for_nothing_waits_as_ever(said: str) -> None:
     assert 0.25 <= waits[0] <= 0.375
 
 
-@pytest.mark.parametrize("said", ["3600", "9" * 400, formatdate(time.time() + 3600, usegmt=True)])
+@pytest.mark.parametrize(
+    "said", ["3600", "9" * 400, formatdate(time.time() + 3600, usegmt=True)], ids=["seconds", "digits", "date"]
+)
 def test_too_long_a_wait_fails_at_once(said: str) -> None:
     waits = Waits()
     with ScriptedServer(in_turn(status(429, Retry_After=said))) as server:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, urlsplit
 
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import Version
@@ -89,16 +89,22 @@ def _without_credentials(address: str) -> str:
 
 
 def base_addresses(found: list[Found], names: Mapping[str, str], routes: Mapping[str, Route]) -> dict[str, str]:
-    """Base addresses of sources that were reached themselves; a mirror's address is never one of them."""
+    """Addresses for `lock.formats.addresses`, of sources that were reached themselves: never those of a mirror.
+
+    The base of the default index's files; for private sources, whose files have no path of their own, the address of
+    each file by source and sha256.
+    """
     bases: dict[str, str] = {}
     for package in found:
         route = routes[names.get(package.name, PYPI)]
-        parts = urlsplit(package.address)
-        if route.via is Via.SOURCE and route.source != PYTORCH and parts.scheme in ("http", "https"):
-            address = f"{parts.scheme}://{parts.netloc}"
-            if route.source == PYPI and (path := default_index_path(package.address)):
-                address = (
-                    package.address.partition(unquote(path))[0].rstrip("/") if path in package.address else address
-                )
-            bases.setdefault(route.source, address)
+        if (
+            route.via is not Via.SOURCE
+            or route.source == PYTORCH
+            or not package.address.startswith(("http:", "https:"))
+        ):
+            continue
+        if route.source == PYPI and (path := default_index_path(package.address)) and path in package.address:
+            bases.setdefault(PYPI, package.address.partition(path)[0].rstrip("/"))
+        elif package.sha256 is not None:
+            bases[f"{route.source}/{package.sha256}"] = package.address
     return bases

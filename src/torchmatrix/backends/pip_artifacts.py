@@ -51,7 +51,7 @@ def artifacts(
     """Every package as an artifact, by name. Errors: `IntegrityError` for a strange host or for other bytes under a
     locked name, `SourceUnreachableError` when a hash cannot be had.
     """
-    _require_hosts(backend, found, names)
+    _require_hosts(backend, found, names, routes)
     with ThreadPoolExecutor(1) as pool:  # both wait for the same servers
         redirects = pool.submit(_require_redirects, backend, request, found, names, routes)
         hashed = _hashed(backend, request, found, names)
@@ -73,7 +73,9 @@ def artifacts(
     return tuple(made)
 
 
-def _require_hosts(backend: PipBackend, found: Sequence[Found], names: Mapping[str, str]) -> None:
+def _require_hosts(
+    backend: PipBackend, found: Sequence[Found], names: Mapping[str, str], routes: Mapping[str, Route]
+) -> None:
     """Every link must lead to a host of its source; the default index's file host is learned from its own links."""
     hosts = backend.web.hosts
     hosts.learn(one.address for one in found if names.get(one.name, PYPI) == PYPI)
@@ -81,6 +83,11 @@ def _require_hosts(backend: PipBackend, found: Sequence[Found], names: Mapping[s
         source = names.get(one.name, PYPI)
         if local_path(one.address) is None:
             hosts.require(one.address, source=source, named_by=f"the link to {file_name(one.address)}")
+        elif all(local_path(place.address) is None for place in routes[source].places):
+            raise IntegrityError(
+                f"source {source}: a page on a server links to the local file {one.address}",
+                hint="check the source or mirror: torchmatrix doctor shows which one is used",
+            )
 
 
 def _require_redirects(

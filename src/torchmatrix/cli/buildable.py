@@ -64,11 +64,14 @@ class Buildable:
         cells = [cell for cell in self._context.expansion.cells if cell.channel == "stable"]
         possible = [cell for cell in cells if self.why_not(cell, override) is None]
         if not possible:
-            reasons = "; ".join(
-                dict.fromkeys(f"{cell}: {self.why_not(cell, override)}" for cell in self._context.expansion.cells[:8])
-            )
+            if not cells:
+                raise HostError(
+                    "the matrix has no cell of channel stable, so this host has no default cell",
+                    hint="name the cells to build; torchmatrix list shows them",
+                )
+            reasons = "; ".join(dict.fromkeys(f"{cell}: {self.why_not(cell, override)}" for cell in cells[:8]))
             raise HostError(
-                f"this host can build no cell of channel stable: {reasons or 'there is none'}",
+                f"this host can build no cell of channel stable: {reasons}",
                 hint="torchmatrix doctor says what is missing; torchmatrix lock works for every platform",
             )
         host = detect_devices(self.host, self._context.environ)

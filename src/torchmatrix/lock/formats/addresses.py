@@ -16,14 +16,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addresses:
-    """Base address of each source's files, as far as it is known, without a slash at the end."""
+    """Base address of each source's files, as far as it is known, without a slash at the end; and whole addresses of
+    files without a path, by ``SOURCE/SHA256``."""
 
     bases: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def url(self, artifact: Artifact) -> str | None:
-        """The canonical address of an artifact, ``None`` when its base or path is unknown."""
+        """The address of an artifact, ``None`` when nothing tells it."""
         base = self.bases.get(artifact.source)
-        return f"{base}/{artifact.path}" if base and artifact.path else None
+        if base and artifact.path:
+            return f"{base}/{artifact.path}"
+        return self.bases.get(f"{artifact.source}/{artifact.sha256}")
 
     def missing(self, lockfile: Lockfile) -> tuple[Artifact, ...]:
         """Artifacts whose address is not known."""

@@ -29,6 +29,7 @@ def render(lockfile: Lockfile, addresses: Addresses) -> str:
 
 
 def _requirement(artifact: Artifact, addresses: Addresses) -> str:
-    if artifact.source != DEFAULT_SOURCE and (url := addresses.url(artifact)):
+    # An address that only this machine knows would make another file of it elsewhere.
+    if artifact.source != DEFAULT_SOURCE and artifact.path and (url := addresses.url(artifact)):
         return f"{artifact.name} @ {url}"
     return f"{artifact.name}=={artifact.version}"
