@@ -392,8 +392,10 @@ def test_headers(tmp_path: Path, instead: bytes, words: str) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda value: value["files"][3].update(size=2**60), "its list makes"),
-        (lambda value: value["files"][0].update(size=2**60), "cell.json claims to be larger"),
+        (lambda value: value["files"][3].update(size=2**50 - 1), "its list makes"),
+        (lambda value: value["files"][3].update(size=2**50), "claims to be larger than any file"),
+        (lambda value: value["files"][0].update(size=2**49), "cell.json claims to be larger"),
+        (lambda value: [one.update(size=10**4299) for one in value["files"]] and None, "larger than any file"),
         (lambda value: value["files"][3].update(size=-1), "not a number of bytes"),
         (lambda value: value["files"][3].update(size=True), "not a number of bytes"),
         (lambda value: value["files"][3].update(path="wheels/../../x.whl"), "is not the path of a wheel"),
@@ -473,6 +475,7 @@ def test_records_that_were_changed(tmp_path: Path, before: bytes, after: bytes, 
         ({"artifacts": (artifact("x", "1.0", file=".."),)}, "is not the file name of a wheel"),
         ({"artifacts": (artifact("x", "1.0", file="-r.whl"),)}, "is not the file name of a wheel"),
         ({"artifacts": (artifact("x", "1.0", source="a b"),)}, "is no name of a source"),
+        ({"artifacts": (artifact("x", "1.0", size=10**4000),)}, "x claims to be larger than any file"),
         (
             {"artifacts": (artifact("x", "1.0", file="A.whl"), artifact("y", "1.0", file="a.whl"))},
             "two artifacts have the file a.whl",

@@ -42,6 +42,9 @@ class FakeBackend:
     requests: list[CreateRequest] = field(default_factory=list)
     projects: list[Project] = field(default_factory=list)
 
+    def stop(self) -> None:
+        pass
+
     def resolve(self, request: ResolveRequest) -> Resolution:
         raise AssertionError("an environment is made from the record alone")
 

@@ -235,3 +235,28 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
 
 def test_an_error_without_words(tmp_path: Path) -> None:
     assert cannot_write(tmp_path, OSError("strange")).message == f"{tmp_path}: cannot be written: strange"
+
+
+def test_sweeping_for_one_file_leaves_what_others_write_beside_it(tmp_path: Path) -> None:
+    """A running `bundle` of a cell writes CELL.tar beside the folder CELL of an `unbundle`, under another lock."""
+    names = [".cell.tar.ab12_xyz.tmp", ".cell.ab12_xy.tmp", ".cellar.ab12_xyz.tmp", ".cell.ab12.xyz.tmp", "cell.tar"]
+    for name in (*names, ".cell.ab12_xyz.tmp"):
+        (tmp_path / name).touch()
+    (tmp_path / ".cell.0123abcd.tmp").mkdir()
+    sweep_temporary(tmp_path, "cell")
+    assert left_in(tmp_path) == sorted(names)
+
+
+def test_what_writers_leave_is_swept_by_the_name_of_their_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The names come from the standard library: they must still be the ones that are looked for."""
+    path = tmp_path / "cell[1].tar"
+    monkeypatch.setattr(Path, "unlink", failing(PermissionError()))
+    monkeypatch.setattr(os, "fsync", failing(FULL))
+    with pytest.raises(HostError):
+        write_atomic(path, "new")
+    monkeypatch.undo()
+    assert len(left_in(tmp_path)) == 1
+    sweep_temporary(tmp_path, "cell")
+    assert len(left_in(tmp_path)) == 1
+    sweep_temporary(tmp_path, path.name)
+    assert left_in(tmp_path) == []

@@ -49,6 +49,9 @@ class FakeBackend:
 
     name = "pip"
 
+    def stop(self) -> None:
+        pass
+
     def __init__(self) -> None:
         self.requests: list[ResolveRequest] = []
         self.artifacts: tuple[Any, ...] = (FILELOCK, TORCH)

@@ -16,6 +16,9 @@ from torchmatrix.errors import HostError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+_RANDOM = "[a-z0-9_]" * 8
+"""What stands in the name of a temporary file beside the name of its target, as a glob pattern."""
+
 
 def write_atomic(path: Path, text: str, *, durable: bool = True) -> bool:
     """Write ``text`` to ``path`` so that every reader sees the old file or the new one; ``False`` when it was the same.
@@ -106,7 +109,9 @@ def sweep_temporary(folder: Path, name: str | None = None) -> None:
 
     The caller holds the lock under which that is written.
     """
-    for path in folder.glob(f".{escape(name)}.*.tmp" if name else ".*.tmp"):
+    # Eight characters, as `tempfile` has them and whoever else makes such names: the writer of ``name.tar`` beside it
+    # holds another lock.
+    for path in folder.glob(f".{escape(name)}.{_RANDOM}.tmp" if name else ".*.tmp"):
         with suppress(OSError):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from torchmatrix.verify import Verification
     from torchmatrix.workspace import Workspace
 
+PATIENCE = 2.0
+"""Seconds that an interrupted run waits for its threads."""
 LOCKERS = 32
 """Cells at once while locking: most of them wait, for a server or for a resolver."""
 _CLASSES = {0: None, CellError.exit_code: CellError.kind, IntegrityError.exit_code: IntegrityError.kind}
@@ -198,17 +200,21 @@ def lock_cells(
 ) -> list[CellResult]:
     """`lock_cell` for many cells, several at a time; results in the order of ``cells``."""
     results: dict[str, CellResult] = {}
-    with ThreadPoolExecutor(max(1, min(LOCKERS, len(cells)))) as pool:
-        futures = {pool.submit(lock_cell, cell, workspace, options): cell for cell in cells}
-        try:
-            for future in as_completed(futures):
-                result = future.result()
-                results[result.cell] = result
-                on_result(result, len(cells) - len(results))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            end_all()  # leaving the block waits for the resolutions that are under way
-            raise
+    pool = ThreadPoolExecutor(max(1, min(LOCKERS, len(cells))))
+    futures = [pool.submit(lock_cell, cell, workspace, options) for cell in cells]
+    try:
+        for future in as_completed(futures):
+            result = future.result()
+            results[result.cell] = result
+            on_result(result, len(cells) - len(results))
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for backend in workspace.backends.values():
+            backend.stop()
+        end_all()
+        wait(futures, timeout=PATIENCE)  # what ends in time cleans up behind itself; who waits for a server does not
+        raise
+    pool.shutdown()
     return [results[cell.id] for cell in cells]
 
 

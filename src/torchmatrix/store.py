@@ -12,6 +12,7 @@ import json
 import os
 import secrets
 import shutil
+import threading
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -98,6 +99,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._memorizing = threading.Lock()
 
     @property
     def scratch(self) -> Path:
@@ -148,12 +150,14 @@ class Store:
         """Add to a small memory; losing one costs time only, so a disk that refuses is no error."""
         if not values:
             return
-        known = self.remember(name)
-        if all(known.get(key) == value for key, value in values.items()):
+        if _holds(self.remember(name), values):
             return
-        with suppress(HostError):
-            text = json.dumps({**known, **values}, sort_keys=True) + "\n"
-            write_atomic(self.root / "memory" / f"{name}.json", text, durable=False)
+        # The thread lock spares threads of one process the file lock's polling.
+        with suppress(HostError), self._memorizing, self.lock(f"memory-{name}"):
+            known = self.remember(name)
+            if not _holds(known, values):
+                text = json.dumps({**known, **values}, sort_keys=True) + "\n"
+                write_atomic(self.root / "memory" / f"{name}.json", text, durable=False)
 
     def usage(self) -> list[Usage]:
         """Every environment with its size, the longest unused first."""
@@ -234,6 +238,10 @@ class Store:
                     shutil.rmtree(path, ignore_errors=True)
                 else:
                     path.unlink()
+
+
+def _holds(known: Mapping[str, object], values: Mapping[str, object]) -> bool:
+    return all(key in known and known[key] == value for key, value in values.items())
 
 
 def entry_key(lockfile_digest: str, interpreter: str, project: str | None) -> str:

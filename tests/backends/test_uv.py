@@ -12,7 +12,7 @@ from packaging.version import Version
 
 from tests.cli.project import closed_port
 from tests.support.fixtures import clean_environment
-from torchmatrix.backends.pip_install import hash_file, install_file
+from torchmatrix.backends.pip_install import constraints_text, install_file
 from torchmatrix.backends.pip_resolve import end_of_day
 from torchmatrix.backends.uv import config_file, default_index, explain, find_uv, folder_of, project_file
 from torchmatrix.command import Command, Outcome
@@ -158,7 +158,7 @@ def test_what_is_installed_is_the_record_with_its_hashes() -> None:
     assert data["project"]["dependencies"] == ["numpy==2.3.4", "torch==2.13.0+cpu"]
     assert data["tool"]["uv"]["sources"] == {"torch": {"index": "pytorch"}}
     assert data["tool"]["uv"]["index"][0]["url"] == f"{BASE}/whl/cpu"
-    assert hash_file(lockfile()).splitlines() == [
+    assert constraints_text(lockfile()).splitlines() == [
         f"numpy==2.3.4 --hash=sha256:{'0' * 64}",
         f"torch==2.13.0+cpu --hash=sha256:{'0' * 64}",
     ]

@@ -131,10 +131,10 @@ def test_what_it_prints_can_be_checked(packed: Stage) -> None:
 
 
 def test_what_a_killed_run_left_is_swept(packed: Stage, tmp_path: Path) -> None:
-    (tmp_path / ".cell.tar.x1y2.tmp").write_text("half")
-    (tmp_path / ".other.tar.x1y2.tmp").write_text("of another file")
+    (tmp_path / ".cell.tar.x1y2_abc.tmp").write_text("half")
+    (tmp_path / ".other.tar.x1y2_abc.tmp").write_text("of another file")
     must(packed.run("bundle", CELL, "-o", str(tmp_path / "cell.tar")))
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".other.tar.x1y2.tmp", "cell.tar"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".other.tar.x1y2_abc.tmp", "cell.tar"]
 
 
 def test_mistakes_of_bundle(packed: Stage, tmp_path: Path) -> None:

@@ -307,7 +307,7 @@ def test_another_size_is_proof_without_a_download(locked: Stage, cpu: Nightlies,
     size = cpu.wheel("torch", days[0], note="rebuilt").stat().st_size
     assert old["file"] in message
     assert old["sha256"] in message
-    assert f"of {size} bytes where {old['size']} are locked" in message
+    assert f"it has {size} bytes, locked are {old['size']}" in message
     assert gets(cpu.scene) == {}
 
 

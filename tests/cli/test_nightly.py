@@ -17,7 +17,7 @@ from torchmatrix.sources.nightlies import day_of
 from torchmatrix.target import Accelerator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.support.pytorch import Scene
@@ -623,3 +623,48 @@ def test_offline_asks_nobody(tmp_path: Path, cpu: Nightlies) -> None:
     assert "--offline, and only the pages of source pytorch say which nightlies there are" in told["error"]["message"]
     assert cpu.scene.pytorch.requests == []
     assert cpu.scene.files.requests == []
+
+
+def truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def garbled(path: Path) -> None:
+    """Another compression than any that there is, in the directory at the end of the archive and in the file's head."""
+    import zipfile
+
+    with zipfile.ZipFile(path) as archive:
+        entry = next(one for one in archive.infolist() if one.filename.endswith("/METADATA"))
+    data = bytearray(path.read_bytes())
+    name = entry.filename.encode()
+    data[entry.header_offset + 8 : entry.header_offset + 10] = b"\x63\x00"
+    listed = data.rindex(name) - 46
+    data[listed + 10 : listed + 12] = b"\x63\x00"
+    path.write_bytes(bytes(data))
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("spoil", [truncated, garbled, empty])
+def test_a_broken_wheel_in_a_folder_is_named(
+    tmp_path: Path, scene: Scene, days: list[dt.date], spoil: Callable[[Path], None]
+) -> None:
+    folder = tmp_path / "flat"
+    folder.mkdir()
+    nightlies = Nightlies(scene=scene)
+    for name in ("torch", "torchvision"):
+        shutil.copy(nightlies.wheel(name, days[0]), folder)
+    torch = folder / nightlies.wheel("torch", days[0]).name
+    spoil(torch)
+    at = stage(
+        tmp_path,
+        None,
+        matrix(),
+        TORCHMATRIX_DEFAULT_INDEX=scene.default_url,
+        TORCHMATRIX_MIRRORS=f"pytorch={folder}",
+    )
+    error = answer(at.run("--json", "lock"), 4)["cells"][0]["error"]
+    assert error["message"].startswith(f"source pytorch: {torch} is not a whole wheel: ")
+    assert error["hint"] == "copy that file into the mirror again, or remove it there"

@@ -126,3 +126,40 @@ def test_without_git(tmp_path: Path) -> None:
     with pytest.raises(HostError, match="a revision of the repository is read by git: cannot run git") as caught:
         open_repository(tmp_path, {"PATH": str(empty)})
     assert caught.value.hint == "install git, or compare files and folders"
+
+
+def test_the_variables_of_a_hook_are_of_another_repository(repository: Repository, tmp_path: Path) -> None:
+    """git sets them for its hooks: what they name need not be the repository of the folder."""
+    names = ["COMMON_DIR", "OBJECT_DIRECTORY", "ALTERNATE_OBJECT_DIRECTORIES", "DIR", "WORK_TREE", "INDEX_FILE"]
+    hook = {f"GIT_{name}": str(tmp_path / "elsewhere") for name in names} | {"GIT_NAMESPACE": "x", "GIT_PREFIX": "y/"}
+    found = open_repository(repository.folder, {**repository.env, **hook})
+    assert found is not None
+    assert found.prefix == "deep/"
+    tree = found.resolve("HEAD")
+    assert tree is not None
+    files = found.files(tree)
+    assert dict(zip(files, found.texts(list(files.values())), strict=True)) == FILES
+
+
+def test_a_partial_clone_fetches_nothing(repository: Repository, tmp_path: Path) -> None:
+    """Comparing is reading: what is not here is said, not fetched."""
+    origin, clone = repository.folder.parent, tmp_path / "clone"
+
+    def git(*arguments: str) -> str:
+        argv = ["git", *arguments]
+        ran = subprocess.run(argv, env=repository.env, check=True, timeout=60, capture_output=True, text=True)
+        return ran.stdout
+
+    git("-C", str(origin), "config", "uploadpack.allowFilter", "true")
+    git("clone", "--quiet", "--no-checkout", "--filter=blob:none", origin.as_uri(), str(clone))
+    there = git("-C", str(clone), "count-objects", "-v")
+    found = open_repository(clone, repository.env)
+    assert found is not None
+    tree = found.resolve("HEAD")
+    assert tree is not None
+    files = found.files(tree)
+    assert sorted(files) == sorted(FILES)
+    with pytest.raises(UsageError) as caught:
+        found.texts(list(files.values()))
+    assert caught.value.hint == "run: git fsck, or fetch the revision whole"
+    assert git("-C", str(clone), "count-objects", "-v") == there

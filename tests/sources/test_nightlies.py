@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from torchmatrix.sources.nightlies import Days, day_of, days, missing_words, nearest
+from torchmatrix.sources.nightlies import Days, day_of, days, fits, missing_words, nearest
 from torchmatrix.sources.pages import Listed, project_and_version
 from torchmatrix.target import Accelerator, Platform, PythonVersion, Target, wheel_tags
 
@@ -360,3 +361,24 @@ def test_nothing_is_said_to_be_missing_where_nothing_is(window: Days) -> None:
     for wanted in (None, on("2026-11-20")):
         with pytest.raises(ValueError, match="2026-11-20 is complete"):
             missing_words(window, wanted, where=WHERE)
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        ("torch-2.14.0.dev20261118+cu126-cp311-cp311-manylinux_2_28_x86_64.whl", True),
+        ("torch-2.14.0.dev20261118+cu126-1-cp311-cp311-manylinux_2_28_x86_64.whl", True),
+        ("torch-2.14.0.dev20261118+cu126-cp310.cp311-cp310.cp311-manylinux_2_28_x86_64.whl", True),
+        ("torch-2.14.0.dev20261118+cu126-cp312-cp312-manylinux_2_28_x86_64.whl", False),
+        ("torch-2.14.0.dev20261118+cu126-cp311-cp311-manylinux_2_28_aarch64.whl", False),
+        ("torch-2.14.0.dev20261118-3.11-none-any.whl", False),
+        ("torch-2.14.0.dev20261118+cu126-x-cp311-cp311-manylinux_2_28_x86_64.whl", False),
+        ("torch-2.14.0.dev20261118.tar.gz", False),
+        ("cp311-cp311-manylinux_2_28_x86_64.whl", False),
+    ],
+)
+def test_what_fits_a_cell(file: str, expected: bool) -> None:
+    name, version = project_and_version(file)
+    listed = Listed(file=file, url=f"https://x.example/{file}", name=name, version=version)
+    assert fits(listed, tags()) is expected
+    assert not fits(replace(listed, yanked=""), tags())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,9 +10,9 @@ import pytest
 from tests.sources.test_reach import closed_port
 from tests.support.index import FakeIndex
 from tests.support.wheels import build_wheel
-from torchmatrix.errors import SourceUnreachableError
+from torchmatrix.errors import SourceUnreachableError, UsageError
 from torchmatrix.sources import reach
-from torchmatrix.sources.config import PYTORCH_BASE, SourceConfig
+from torchmatrix.sources.config import PYTORCH_BASE, SourceConfig, is_flat
 from torchmatrix.sources.pip_config import Setting
 from torchmatrix.sources.routes import Place, Policy, Route, Router, Via, what_to_set, wheel_name
 from torchmatrix.sources.web import Web
@@ -380,3 +381,63 @@ def test_nothing_stands_in_for_a_private_source(tmp_path: Path) -> None:
     one = router(find_links=settings(str(tmp_path)))
     with pytest.raises(SourceUnreachableError, match="nothing stands in for a private source"):
         one.route("corp", policy=ALLOWED, names=("idna",))
+
+
+def test_a_source_that_is_not_in_the_matrix_any_more(fake_index: FakeIndex, tmp_path: Path) -> None:
+    value = SourceConfig(default_index=None)
+    with pytest.raises(UsageError, match=r"^source gone is not in matrix.yaml any more\n") as caught:
+        Router(value, Web(value), pypi=None, private={}).route("gone", policy=ALLOWED)
+    assert caught.value.hint == "add it under `sources:`, or lock again"
+    value = SourceConfig(default_index=None, mirrors={"gone": settings(str(tmp_path / "no"))})
+    with pytest.raises(UsageError, match=r"any more \(.*no: .*no does not exist\)"):
+        Router(value, Web(value), pypi=None, private={}).route("gone", policy=ALLOWED)
+    value = SourceConfig(default_index=None, mirrors={"gone": settings(fake_index.url)})
+    assert Router(value, Web(value), pypi=None, private={}).route("gone", policy=ALLOWED).via is Via.MIRROR
+
+
+@pytest.mark.parametrize("page", [None, "cpu/torch/"])
+@pytest.mark.parametrize("offline", [False, True])
+def test_a_mirror_that_is_a_file(tmp_path: Path, page: str | None, offline: bool) -> None:
+    (tmp_path / "wheels").write_text("not a folder")
+    one = router(mirrors={"pytorch": settings(str(tmp_path / "wheels"))}, offline=offline)
+    if offline:  # the source's own address is believed
+        assert one.route("pytorch", policy=ALLOWED, page=page).via is Via.SOURCE
+        return
+    with pytest.raises(SourceUnreachableError, match="wheels: it is a file, not a folder; nowhere") as caught:
+        one.route("pytorch", policy=ALLOWED, page=page)
+    assert caught.value.hint == what_to_set("pytorch")
+
+
+@pytest.mark.parametrize("page", [None, "cpu/torch/"])
+def test_a_mirror_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: str | None) -> None:
+    (tmp_path / "wheels").mkdir()
+
+    def refuse(_self: Path) -> Iterator[Path]:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(type(tmp_path), "iterdir", refuse)  # root may read everything
+    one = router(mirrors={"pytorch": settings(str(tmp_path / "wheels"))})
+    with pytest.raises(SourceUnreachableError, match="wheels: it cannot be read: Permission denied; nowhere"):
+        one.route("pytorch", policy=ALLOWED, page=page)
+
+
+def test_a_mirror_in_a_folder_that_may_not_be_entered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "wheels").mkdir()
+    one = router(mirrors={"pytorch": settings(str(tmp_path / "wheels"))}, find_links=settings(str(tmp_path / "wheels")))
+
+    def refuse(*_arguments: object, **_options: object) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(type(tmp_path), "exists", refuse)
+    monkeypatch.setattr(type(tmp_path), "is_dir", refuse)
+    with pytest.raises(SourceUnreachableError, match="wheels: it cannot be read: Permission denied; nowhere"):
+        one.route("pytorch", policy=ALLOWED)
+    assert is_flat(str(tmp_path / "wheels")) is False
+
+
+def test_an_index_of_which_only_pages_may_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cpu" / "torch").mkdir(parents=True)
+    (tmp_path / "cpu" / "torch" / "index.html").touch()
+    monkeypatch.setattr(type(tmp_path), "iterdir", lambda _self: pytest.fail("the folder is listed"))
+    one = router(mirrors={"pytorch": settings(str(tmp_path))})
+    assert one.route("pytorch", policy=ALLOWED, page="cpu/torch/").via is Via.MIRROR

@@ -297,3 +297,46 @@ def test_flat_folders(tmp_path: Path) -> None:
     assert not is_flat(str(index))
     assert not is_flat(str(tmp_path / "gone"))
     assert not is_flat("https://mirror.example/whl")
+
+
+def test_folders_are_absolute_wherever_this_process_goes_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, work, file = tmp_path / "home", tmp_path / "work", tmp_path / "config.toml"
+    (work / "wheels").mkdir(parents=True)
+    (work / "wheels" / "torch-1.0-py3-none-any.whl").touch()
+    file.write_text('[mirrors]\npypi = ["../other", "~/mirror"]\n')
+    env = {
+        "TORCHMATRIX_MIRRORS": f"pytorch=wheels corp=~ corp={tmp_path.as_uri()} corp=https://mirror.example/~me/whl",
+        "PIP_FIND_LINKS": "links https://links.example/",
+        "PIP_EXTRA_INDEX_URL": "./extra",
+        "UV_DEFAULT_INDEX": "~/index",
+    }
+    monkeypatch.chdir(work)
+    found = read_source_config(NO_FILES | env, prefix=tmp_path, home=home, config_file=file)
+    monkeypatch.chdir(tmp_path)
+    values = {name: [one.value for one in said] for name, said in found.mirrors.items()}
+    assert values == {
+        "pytorch": [str(work / "wheels")],
+        "corp": [str(home), tmp_path.as_uri(), "https://mirror.example/~me/whl"],
+        "pypi": [str(work / ".." / "other"), str(home / "mirror")],
+    }
+    assert is_flat(values["pytorch"][0])
+    assert [one.value for one in found.find_links] == [str(work / "links"), "https://links.example/"]
+    assert [one.value for one in found.extra_indexes] == [str(work / "extra")]
+    assert found.default_index == Setting(value=str(home / "index"), origin="UV_DEFAULT_INDEX")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows guesses the home folders of others")
+def test_the_home_folder_of_nobody(tmp_path: Path) -> None:
+    name = "~no-such-user-anywhere/wheels"
+    said = refusal(tmp_path, {"TORCHMATRIX_MIRRORS": f"pytorch={name}"})
+    assert said.startswith(f"TORCHMATRIX_MIRRORS: {name!r} is no folder: ")
+    assert said.endswith("hint: write the whole path of the folder")
+    (tmp_path / "config.toml").write_text(f'[mirrors]\npytorch = "{name}"\n')
+    assert refusal(tmp_path).startswith(f"{tmp_path / 'config.toml'}: {name!r} is no folder: ")
+    assert local_path(name) == Path(name)
+    assert not is_flat(name)
+
+
+def test_an_address_with_a_zero_character(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text('[mirrors]\npytorch = "whe\\u0000els"\n')
+    assert "mirrors.pytorch: write one address" in refusal(tmp_path)

@@ -104,3 +104,6 @@ class Backend(Protocol):
 
     def python(self, prefix: Path) -> Path:
         """The interpreter of an environment at ``prefix``."""
+
+    def stop(self) -> None:
+        """Begin nothing new: the run was interrupted."""

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import threading
-from functools import cached_property
 from typing import TYPE_CHECKING
 
-from torchmatrix.backends.pip import PipBackend, venv_python
-from torchmatrix.backends.shared import SharedResolutions
+from torchmatrix.backends.venv import venv_python
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from torchmatrix.backends import CreateRequest, Deviation, FetchRequest, Resolution, ResolveRequest
+    from torchmatrix.backends.pip import PipBackend
+    from torchmatrix.backends.shared import SharedResolutions
     from torchmatrix.catalog import Catalog
     from torchmatrix.matrix.model import Project
     from torchmatrix.sandboxes import Sandbox
@@ -42,11 +42,35 @@ class LazyPipBackend:
         self._catalog = catalog
         self._store = store
         self._lock = threading.Lock()
-        self._shared = SharedResolutions()
+        self._inner: PipBackend | None = None
+        self._shared: SharedResolutions | None = None
+        self._stopped = False
 
-    @cached_property
+    @property
     def inner(self) -> PipBackend:
         """The backend itself."""
+        return self._made()[0]
+
+    def _made(self) -> tuple[PipBackend, SharedResolutions]:
+        """The backend and what its resolutions share, made by the first that needs them."""
+        with self._lock:
+            if self._inner is None or self._shared is None:
+                from torchmatrix.backends.shared import SharedResolutions
+
+                self._shared = SharedResolutions()
+                self._inner = self._make()
+            if self._stopped:  # while it was made
+                self._inner.web.stopping.set()
+            return self._inner, self._shared
+
+    def stop(self) -> None:
+        """End what is under way with servers: whoever asks, waits or receives fails. Takes no lock, and no time."""
+        self._stopped = True
+        if (inner := self._inner) is not None:
+            inner.web.stopping.set()
+
+    def _make(self) -> PipBackend:
+        from torchmatrix.backends.pip import PipBackend
         from torchmatrix.backends.uv import find_uv
         from torchmatrix.sources.credentials import Credentials
         from torchmatrix.sources.downloads import Downloads
@@ -92,13 +116,11 @@ class LazyPipBackend:
 
     def resolve(self, request: ResolveRequest) -> Resolution:
         """Resolve, and remember the sizes that were learned."""
-        with self._lock:  # cached_property takes no lock of its own
-            inner = self.inner
-        resolution = self._shared.resolve(request, inner.resolve)
-        with self._lock:
-            self._store.memorize("file-hosts", inner.web.hosts.learned)
-            sizes = {a.sha256: a.size for a in resolution.lockfile.artifacts if a.size is not None}
-            self._store.memorize("sizes", sizes)
+        inner, shared = self._made()
+        resolution = shared.resolve(request, inner.resolve)
+        self._store.memorize("file-hosts", inner.web.hosts.learned)
+        sizes = {a.sha256: a.size for a in resolution.lockfile.artifacts if a.size is not None}
+        self._store.memorize("sizes", sizes)
         return resolution
 
     def fetch(self, request: FetchRequest) -> Mapping[str, Path]:

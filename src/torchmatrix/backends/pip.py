@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import threading
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from torchmatrix.backends.pip_files import fetch_files, find_deviations
 from torchmatrix.backends.pip_install import Installer, build_options, placed
 from torchmatrix.backends.pip_resolve import Resolver
 from torchmatrix.backends.uv import explain, index_names
+from torchmatrix.backends.venv import venv_python
 from torchmatrix.command import Command
 from torchmatrix.sources.artifacts import Asked
 from torchmatrix.sources.config import PYPI, SourceConfig
@@ -120,8 +120,3 @@ class PipBackend:
     def uv_options(self) -> list[str]:
         """Options of every uv command that may use the network."""
         return ["--offline"] if self.config.offline else []
-
-
-def venv_python(prefix: Path) -> Path:
-    """The interpreter of the virtual environment at ``prefix``."""
-    return prefix / ("Scripts/python.exe" if os.name == "nt" else "bin/python")

@@ -109,7 +109,7 @@ def _require_redirects(
         addresses += [(source, address) for address in pages]
         if source != PYPI:  # the default index's METADATA can only name packages, whose pages and hashes are its own
             addresses.append((source, f"{one.address}.metadata"))
-        if one.size is not None:  # for the others the file itself is asked for its size
+        if one.size is not None or one.sha256 in backend.sizes:  # the others are asked for their size
             addresses.append((source, one.address))
     backend.indexes.examine(addresses)
 

@@ -18,7 +18,7 @@ from torchmatrix.sources.config import PYPI
 from torchmatrix.sources.routes import Place, Policy, Route, Router, Via
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from torchmatrix.backends import CreateRequest
     from torchmatrix.backends.pip import PipBackend
@@ -57,7 +57,7 @@ class Installer:
         routes = {**routes, **self._held_routes()}
         files = {
             "pyproject.toml": install_file(lockfile, routes, wanted, self._held),
-            "hashes.txt": hash_file(lockfile),
+            "hashes.txt": constraints_text(lockfile),
             "uv.toml": config_file(placed(lockfile, routes)),
         }
         for name, text in files.items():
@@ -148,19 +148,23 @@ class Installer:
         lacking = [artifact for artifact, cached in zip(artifacts, here, strict=True) if not cached]
         if not lacking:
             return None
-        unknown = sum(artifact.size is None for artifact in lacking)
-        total = human_bytes(sum(artifact.size or 0 for artifact in lacking))
-        total += f" and {unknown} of unknown size" if unknown else ""
-        lines = [
-            f"  {a.file} ({human_bytes(a.size) if a.size is not None else 'size unknown'}, {a.source})" for a in lacking
-        ]
-        why = "; ".join(self._unreached) or "offline"
-        return SourceUnreachableError(
-            f"{lockfile.cell}: {why}, and {len(lacking)} of {len(lockfile.artifacts)} files are not here ({total}):\n"
-            + "\n".join(lines),
-            hint="run it once with the network, put the files into a folder and name that in TORCHMATRIX_MIRRORS, "
-            "or use a bundle (torchmatrix unbundle)",
-        )
+        return not_here(lockfile, lacking, "; ".join(self._unreached) or "offline")
+
+
+def not_here(lockfile: Lockfile, lacking: Sequence[Artifact], why: str) -> SourceUnreachableError:
+    """The error that lists files which are not on this machine while the network is not to be used."""
+    unknown = sum(artifact.size is None for artifact in lacking)
+    total = human_bytes(sum(artifact.size or 0 for artifact in lacking))
+    total += f" and {unknown} of unknown size" if unknown else ""
+    lines = [
+        f"  {a.file} ({human_bytes(a.size) if a.size is not None else 'size unknown'}, {a.source})" for a in lacking
+    ]
+    return SourceUnreachableError(
+        f"{lockfile.cell}: {why}, and {len(lacking)} of {len(lockfile.artifacts)} files are not here ({total}):\n"
+        + "\n".join(lines),
+        hint="run it once with the network, put the files into a folder and name that in TORCHMATRIX_MIRRORS, "
+        "or use a bundle (torchmatrix unbundle)",
+    )
 
 
 def install_file(
@@ -187,7 +191,7 @@ def placed(lockfile: Lockfile, routes: Mapping[str, Route]) -> dict[str, tuple[R
     }
 
 
-def hash_file(lockfile: Lockfile) -> str:
+def constraints_text(lockfile: Lockfile) -> str:
     """Constraints with the sha256 of every artifact: uv takes no other bytes."""
     return "".join(f"{a.name}=={a.version} --hash=sha256:{a.sha256}\n" for a in lockfile.artifacts)
 

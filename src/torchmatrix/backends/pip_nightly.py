@@ -7,14 +7,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name, parse_wheel_filename
+from packaging.utils import canonicalize_name
 
 from torchmatrix.backends.pip_pages import Described, Pages
 from torchmatrix.backends.uv import folder_of
 from torchmatrix.errors import CellError, SourceUnreachableError
 from torchmatrix.matrix.model import requirement_name
 from torchmatrix.sources.config import local_path
-from torchmatrix.sources.nightlies import Day, Days, day_of, days, missing_words, nearest
+from torchmatrix.sources.nightlies import TORCH, Day, Days, day_of, days, fits, missing_words, nearest
 from torchmatrix.target import wheel_tags
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from torchmatrix.sources.pages import Listed
     from torchmatrix.sources.routes import Route
 
-TORCH = "torch"
 DAYS_TRIED = 7
 """How many complete days are resolved before the newest one's problem is reported."""
 _SHOWN, _NEIGHBOURS = 3, 14
@@ -201,7 +200,7 @@ class NightlyChooser:
         for name in names:
             listing = self._listing(name)
             if (version := pins.versions.get(name)) is not None:
-                files[name] = [file for file in listing.files if file.version == version and self._fits(file)]
+                files[name] = [file for file in listing.files if file.version == version and fits(file, self._tags)]
             elif name in self._backend.catalog.facts.beside:
                 files[name] = listing.files
             else:
@@ -251,7 +250,9 @@ class NightlyChooser:
             if name not in self._backend.catalog.facts.beside:
                 continue
             listing = self._listing(name)
-            fitting = [f.version for f in listing.files if f.version and self._fits(f) and _admits(requirement, f)]
+            fitting = [
+                f.version for f in listing.files if f.version and fits(f, self._tags) and _admits(requirement, f)
+            ]
             if not fitting:
                 return f"{name}{requirement.specifier}"
             chosen[name] = max(fitting)
@@ -260,18 +261,11 @@ class NightlyChooser:
 
     def _wheel(self, listing: Listing, version: Version) -> Listed | None:
         """The wheel of a version that fits the cell, its link checked."""
-        fitting = [file for file in listing.files if file.version == version and self._fits(file)]
+        fitting = [file for file in listing.files if file.version == version and fits(file, self._tags)]
         wheel = fitting[0] if fitting else None
         if wheel is not None:
             self._backend.indexes.require(wheel, source=self._route.source, where=listing.where)
         return wheel
-
-    def _fits(self, file: Listed) -> bool:
-        try:
-            tags = parse_wheel_filename(file.file)[3]
-        except ValueError:  # the real index has names that are no wheel's
-            return False
-        return file.yanked is None and any(tag in self._tags for tag in tags)
 
     def _requirements(self, wheel: Listed | None) -> Sequence[Requirement]:
         """Requires-Dist of a wheel that apply to the cell; none where its METADATA cannot be had by itself."""
@@ -293,13 +287,8 @@ class NightlyChooser:
         return self._known[wheel.url]
 
     def _metadata(self, wheel: Listed) -> str:
-        path = local_path(wheel.url)
-        if path is not None:
-            import zipfile
-
-            with zipfile.ZipFile(path) as archive:
-                name = next((n for n in archive.namelist() if n.endswith(".dist-info/METADATA")), None)
-                return archive.read(name).decode("utf-8", "replace") if name else ""
+        if local_path(wheel.url) is not None:
+            return _metadata_inside(wheel, source=self._route.source)
         if not wheel.metadata:
             return ""
         reply = self._backend.web.get(f"{wheel.url}.metadata", source=self._route.source)
@@ -308,6 +297,27 @@ class NightlyChooser:
 
 def _versions(day: Day, name: str) -> tuple[Version, ...]:
     return (day.versions[name], *day.alternatives.get(name, ()))
+
+
+def _metadata_inside(wheel: Listed, *, source: str) -> str:
+    """The METADATA in a wheel on this machine, ``""`` where it has none; `SourceUnreachableError` for a broken one."""
+    import zipfile
+    import zlib
+
+    path = local_path(wheel.url)
+    assert path is not None  # noqa: S101 - the caller asked
+    try:
+        with zipfile.ZipFile(path) as archive:
+            name = next((n for n in archive.namelist() if n.endswith(".dist-info/METADATA")), None)
+            return archive.read(name).decode("utf-8", "replace") if name else ""
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror or error}"
+    # RuntimeError: encrypted; NotImplementedError: compressed in a way that this Python does not know.
+    except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, ValueError, RuntimeError, NotImplementedError) as error:
+        reason = f"is not a whole wheel: {error}"
+    raise SourceUnreachableError(
+        f"source {source}: {path} {reason}", hint="copy that file into the mirror again, or remove it there"
+    )
 
 
 def _parsed(text: str, version: Version) -> Described:

@@ -12,9 +12,10 @@ import html
 import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
-from torchmatrix.sources.artifacts import file_name
 from torchmatrix.sources.config import local_path
+from torchmatrix.sources.credentials import without_userinfo
 from torchmatrix.sources.routes import Place, Route, Via
 
 if TYPE_CHECKING:
@@ -69,10 +70,19 @@ class Pages:
         return "\n".join(lines) + "\n" if lines else ""
 
     def cleared(self, found: Found) -> Found:
-        """The same with the hash that the source's page gives, and none where it gives none."""
-        file = file_name(found.address)
-        listed = next((one for one in self.files.get(found.name, ()) if one.file == file), None)
-        return found if listed is None else replace(found, sha256=listed.sha256, size=listed.size or found.size)
+        """The same with the hash that the source's page gives, and none where it gives none or lists no such file."""
+        if found.name not in self.files:  # of another source
+            return found
+        address = _plain(found.address)
+        listed = next((one for one in self.files.get(found.name, ()) if _plain(one.url) == address), None)
+        if listed is None:  # what uv says may be the stand-in of another file
+            return replace(found, sha256=None)
+        return replace(found, sha256=listed.sha256, size=listed.size or found.size)
+
+
+def _plain(url: str) -> str:
+    """An address as it is compared: uv may escape other characters than the page does."""
+    return unquote(without_userinfo(url).partition("#")[0])
 
 
 def unhashed_pages(indexes: Indexes, route: Route, folder: str | None, names: Sequence[str]) -> Pages | None:

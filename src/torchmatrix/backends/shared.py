@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 from torchmatrix.lock.demands import input_form
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torchmatrix.backends import Resolution, ResolveRequest
+    from torchmatrix.lock.model import Artifact
 
 
 class SharedResolutions:
@@ -49,10 +50,11 @@ class SharedResolutions:
 def _key(request: ResolveRequest) -> str:
     """Digest of everything that a resolution depends on."""
     previous = request.previous
+    locked = [_content(one) for one in previous.artifacts] if previous else []
     return digest_of(
         [
             input_form(request.cell, request.demands, request.sources),
-            [previous.digest, dict(previous.inputs)] if previous else None,
+            [previous.digest, dict(previous.inputs), locked] if previous else None,
             request.stand_in_in_ci,
             request.upgrade,
             list(request.upgrade_packages),
@@ -60,6 +62,12 @@ def _key(request: ResolveRequest) -> str:
             str(request.cell.torch_version),
         ]
     )
+
+
+def _content(artifact: Artifact) -> dict[str, str | None]:
+    """Everything that is locked of an artifact: what its digest leaves out is taken over into the new lockfile too."""
+    values = {one.name: getattr(artifact, one.name) for one in fields(artifact)}
+    return {name: None if value is None else str(value) for name, value in values.items()}
 
 
 def _renamed(original: ResolveRequest, resolution: Resolution, request: ResolveRequest) -> Resolution:

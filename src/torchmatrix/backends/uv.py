@@ -13,12 +13,14 @@ from torchmatrix.errors import CellError, HostError, IntegrityError, SourceUnrea
 from torchmatrix.sources.config import PYPI
 from torchmatrix.sources.credentials import without_userinfo
 from torchmatrix.sources.index import place_address
-from torchmatrix.sources.routes import PYTORCH, Route
+from torchmatrix.sources.routes import PYTORCH, Route, Via
 from torchmatrix.target import Accelerator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+_CELL = "torchmatrix-cell"
+"""Name of the project that uv resolves."""
 PAGE_MAX_AGE = 120
 """Seconds that an index page may be reused: all cells of a matrix see each page once, a later run sees it anew."""
 
@@ -112,7 +114,7 @@ def _index_tables(source: str, route: Route, folder: str | None, table: str) -> 
     lines: list[str] = []
     for name, place in zip(_names(source, route), route.places, strict=True):
         last = name == source
-        address = place_address(place, None if source == PYPI else folder, stand_in=route.via == "stand-in")
+        address = place_address(place, None if source == PYPI else folder, stand_in=route.via is Via.STAND_IN)
         lines += [f"[[{table}]]", f"name = {json.dumps(name)}", f"url = {json.dumps(without_userinfo(address))}"]
         if place.flat:
             lines.append('format = "flat"')
@@ -128,8 +130,8 @@ def _index_tables(source: str, route: Route, folder: str | None, table: str) -> 
 
 
 def lacking(text: str) -> list[str]:
-    """The packages that uv found nothing of, as far as its words tell."""
-    return list(dict.fromkeys(_LACKING.findall(text)))
+    """The packages that uv found nothing of, as far as its words tell; ``the cell`` is what we call our project."""
+    return [name for name in dict.fromkeys(_LACKING.findall(text)) if name not in ("the", "you", "your", _CELL)]
 
 
 def explain(outcome: Outcome, doing: str, page_of: Callable[[str], str] | None = None) -> TorchmatrixError:

@@ -29,6 +29,8 @@ TEXTS = (RECORD, REQUIREMENTS, README)
 """The small files after the description, in their order in the archive."""
 TEXT_LIMIT = 16 * 2**20
 """Bytes that a small file may have: it is read as a whole. The record of 500 artifacts has 0.2 MB."""
+SIZE_LIMIT = 2**50
+"""Bytes that no file has: a number with thousands of digits cannot even be printed."""
 CELL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+!~-]{0,250}\.(?:whl|tar\.gz|zip)")
@@ -171,6 +173,8 @@ def _member(value: Mapping[str, Any]) -> Member:
         raise TypeError("a path is not text")
     if not isinstance(size, int) or isinstance(size, bool) or size < 0:
         raise ValueError(f"{path!r}: its size is not a number of bytes")
+    if size >= SIZE_LIMIT:
+        raise ValueError(f"{path!r} claims to be larger than any file")
     if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
         raise ValueError(f"{path!r}: its sha256 is not 64 hexadecimal digits")
     return Member(path=path, size=size, sha256=sha256)
@@ -197,6 +201,8 @@ def check_record(lockfile: Lockfile) -> None:
             raise ValueError(f"{artifact.name}: {artifact.file!r} is not the file name of a wheel")
         if not _SOURCE.fullmatch(artifact.source):
             raise ValueError(f"{artifact.name}: {artifact.source!r} is no name of a source")
+        if artifact.size is not None and artifact.size >= SIZE_LIMIT:
+            raise ValueError(f"{artifact.name} claims to be larger than any file")
     if twice := _twice(artifact.file for artifact in lockfile.artifacts):
         raise ValueError(f"two artifacts have the file {twice}")
 

@@ -9,6 +9,8 @@ import os
 import re
 import signal
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -102,6 +104,7 @@ def run(argv: Sequence[str]) -> int:
 
         end_all()
         console.error("interrupted; whatever was finished is kept")
+        _leave_if_threads_wait(INTERRUPTED)
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output went away (`| head`): that is its right, not an error of ours.
@@ -113,6 +116,15 @@ def run(argv: Sequence[str]) -> int:
         _report(HostError(f"cannot go on: {error}", hint="check where the output goes, and the disk"), console)
         return HostError.exit_code
     return code
+
+
+def _leave_if_threads_wait(code: int) -> None:
+    """End the process now when a worker still waits for a server: Python would wait with it."""
+    if any(thread.name.startswith("ThreadPoolExecutor") and thread.is_alive() for thread in threading.enumerate()):
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
 
 
 def _environment() -> Mapping[str, str]:

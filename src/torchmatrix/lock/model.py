@@ -104,4 +104,4 @@ class Lockfile:
 def digest_of(value: object) -> str:
     """``sha256:…`` of a JSON value in its normal form: sorted keys, no blanks, UTF-8."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+    return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()

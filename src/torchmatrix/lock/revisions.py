@@ -13,8 +13,23 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-_OF_ANOTHER = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"}
-"""Set by git for its hooks, relative to a folder that need not be ours: the repository is the one of the folder."""
+_OF_ANOTHER = frozenset({
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_COMMON_DIR", "GIT_DIR", "GIT_GRAFT_FILE", "GIT_INDEX_FILE",
+    "GIT_NAMESPACE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX", "GIT_REPLACE_REF_BASE", "GIT_SHALLOW_FILE", "GIT_WORK_TREE",
+})  # fmt: skip
+"""Set by git for its hooks, relative to a folder that need not be ours: the repository is the one of the folder.
+
+Source: ``git rev-parse --local-env-vars``, less what is configuration.
+"""
+_OWN = {
+    "LC_ALL": "C",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+    # A partial clone fetches what it lacks whenever something reads it. Older releases know the second of these only.
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_ALLOW_PROTOCOL": "none",
+}
+_HINT = "run: git fsck, or fetch the revision whole"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +80,7 @@ class Repository:
         if parts.pop(0) or len(parts) != len(objects):
             raise UsageError(
                 f"git does not have every file of that revision here: {self.folder} is a partial clone, or damaged",
-                hint="run: git fsck, or fetch the revision whole",
+                hint=_HINT,
             )
         return [part[:-1] for part in parts]  # one line end is git's
 
@@ -73,7 +88,7 @@ class Repository:
         outcome = self._git(*arguments, stdin=stdin)
         if not outcome.ok:
             said = outcome.stderr.strip() or f"exit {outcome.returncode}"
-            raise UsageError(f"git cannot read that revision: {said}", hint="run: git fsck")
+            raise UsageError(f"git cannot read that revision: {said}", hint=_HINT)
         return outcome
 
     def _git(self, *arguments: str, stdin: str | None = None) -> Outcome:
@@ -95,8 +110,7 @@ def open_repository(folder: Path, env: Mapping[str, str]) -> Repository | None:
 
 
 def _git(folder: Path, env: Mapping[str, str], *arguments: str, stdin: str | None = None) -> Outcome:
-    own = {name: value for name, value in env.items() if name not in _OF_ANOTHER}
-    own |= {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
+    own = {name: value for name, value in env.items() if name not in _OF_ANOTHER} | _OWN
     try:
         return run(Command(argv=("git", *arguments), env=own, cwd=folder, stdin=stdin))
     except HostError as error:

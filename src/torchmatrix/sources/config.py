@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -25,7 +26,8 @@ PYPI = "pypi"
 
 _KEPT_UV = ("UV_CACHE_DIR", "UV_HTTP_TIMEOUT", "UV_HTTP_RETRIES", "UV_CONCURRENT_DOWNLOADS", "UV_LINK_MODE",
             "UV_KEYRING_PROVIDER", "UV_PYTHON_INSTALL_DIR", "UV_LOCK_TIMEOUT", "PYTHON_KEYRING_BACKEND")  # fmt: skip
-_CREDENTIAL = re.compile(r"UV_INDEX_\w+_(USERNAME|PASSWORD)")
+UV_CREDENTIAL = re.compile(r"UV_INDEX_\w+_(USERNAME|PASSWORD)")
+"""uv's variables with credentials for an index, as whole names."""
 _DROPPED = ("PIP_", "UV_", "PYTHON", "VIRTUAL_ENV", "CONDA_", "TORCHMATRIX_", "MACOSX_DEPLOYMENT_TARGET")
 
 
@@ -60,11 +62,12 @@ def read_source_config(
     for setting in (default_index, pip.proxy, *pip.extra_index_urls, *pip.find_links, *listed):
         if setting is not None:
             _check_address(setting)
+    default_index = default_index and _placed(default_index, home)
     return SourceConfig(
         default_index=default_index,
-        extra_indexes=pip.extra_index_urls,
-        find_links=pip.find_links,
-        mirrors=mirrors,
+        extra_indexes=tuple(_placed(setting, home) for setting in pip.extra_index_urls),
+        find_links=tuple(_placed(setting, home) for setting in pip.find_links),
+        mirrors=MappingProxyType({n: tuple(_placed(one, home) for one in said) for n, said in mirrors.items()}),
         file_hosts=_read_file_hosts(environ, tables["file-hosts"]),
         cert=cert,
         proxy=pip.proxy,
@@ -89,6 +92,28 @@ def _check_address(setting: Setting) -> None:
             f"{setting.origin}: {redact(setting.value)} is no address: {error}",
             hint="write for example https://mirror.example/whl",
         ) from error
+
+
+def _placed(setting: Setting, home: Path) -> Setting:
+    """The same with a folder as an absolute path, wherever this process goes later; what is no folder stays as it is.
+
+    ``~`` is ``home``. `UsageError` for the home folder of a user that there is not.
+    """
+    path = local_path(setting.value)
+    if path is None or (setting.value.startswith("file:") and path.is_absolute()):
+        return setting
+    said = path if setting.value.startswith("file:") else Path(setting.value)
+    first, *rest = said.parts or (".",)
+    try:
+        path = home.joinpath(*rest) if first == "~" else said.expanduser().absolute()
+    except (RuntimeError, OSError) as error:  # no such user; no working folder
+        from torchmatrix.command import redact  # it brings subprocess along
+
+        raise UsageError(
+            f"{setting.origin}: {redact(setting.value)!r} is no folder: {error}",
+            hint="write the whole path of the folder",
+        ) from error
+    return Setting(value=str(path), origin=setting.origin)
 
 
 def _read_mirrors(
@@ -164,7 +189,7 @@ def _config_tables(path: Path) -> dict[str, dict[str, list[str]]]:
             raise UsageError(f"{path}: {table}: write a table, NAME = ADDRESS")
         for name, value in entries.items():
             places = [value] if isinstance(value, str) else value
-            if not isinstance(places, list) or not all(isinstance(place, str) for place in places):
+            if not isinstance(places, list) or not all(isinstance(one, str) and "\0" not in one for one in places):
                 raise UsageError(f"{path}: {table}.{name}: write one address or a list of addresses")
             tables[table][name] = places
     return tables
@@ -175,7 +200,7 @@ def _child_env(environ: Mapping[str, str], cert: Setting | None, pip: PipConfig)
     env = {
         name: value
         for name, value in environ.items()
-        if name in _KEPT_UV or _CREDENTIAL.fullmatch(name) or not name.startswith(_DROPPED)
+        if name in _KEPT_UV or UV_CREDENTIAL.fullmatch(name) or not name.startswith(_DROPPED)
     }
     env["UV_PYTHON_DOWNLOADS"] = "never"
     env["UV_NO_CONFIG"] = "1"
@@ -201,10 +226,16 @@ def local_path(address: str) -> Path | None:
         return Path(url2pathname(parts.path))
     if parts.scheme in ("http", "https") or "://" in address:
         return None
-    return Path(address).expanduser()
+    path = Path(address)
+    with suppress(RuntimeError):  # the home folder of nobody: a path like any other
+        path = path.expanduser()
+    return path
 
 
 def is_flat(address: str) -> bool:
     """Whether ``address`` is a folder that holds wheels itself, not an index with a folder for each project."""
     path = local_path(address)
-    return path is not None and path.is_dir() and any(path.glob("*.whl"))
+    try:
+        return path is not None and path.is_dir() and any(path.glob("*.whl"))
+    except OSError:  # it lies in a folder that may not be entered
+        return False

@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 from torchmatrix import command
 from torchmatrix.command import Command, Outcome
 from torchmatrix.errors import HostError
-from torchmatrix.sources.config import PYPI
+from torchmatrix.sources.config import PYPI, UV_CREDENTIAL
 
 if TYPE_CHECKING:
     import netrc
@@ -30,7 +30,6 @@ KEYRING_SECONDS = 120.0
 """How long ``keyring`` may take: it may ask the user to unlock something."""
 
 _PORTS = {"http": 80, "https": 443}
-_UV_CREDENTIAL = re.compile(r"UV_INDEX_\w+_(USERNAME|PASSWORD)")
 _UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
 """What HTTP clients read in different ways: no credentials where the host may be another one than it seems."""
 
@@ -91,6 +90,7 @@ class Credentials:
         self._run = run
         self._known = tuple(_configured(config, private or {}))
         self._lock = threading.Lock()
+        self._asking = threading.Lock()
         self._netrc: tuple[netrc.netrc | None] | None = None
         self._keyring: dict[tuple[_Server, str, str], str | None] = {}
         self._keyring_missing = False
@@ -132,7 +132,7 @@ class Credentials:
         So that addresses in uv's files and arguments need none (`without_userinfo`), and uv sends nothing configured
         for one server to another one that goes by the same name, such as a stand-in.
         """
-        env = {name: value for name, value in self._env.items() if not _UV_CREDENTIAL.fullmatch(name)}
+        env = {name: value for name, value in self._env.items() if not UV_CREDENTIAL.fullmatch(name)}
         for name, address in places.items():
             if found := self.for_url(address, source=name):
                 env[f"UV_INDEX_{variable_of(name)}_USERNAME"] = found[0]
@@ -183,7 +183,7 @@ class Credentials:
         if self._env.get("UV_KEYRING_PROVIDER") != "subprocess":
             return None
         key = (server, service, user)
-        with self._lock:  # one question at a time: it may be one to the user
+        with self._asking:  # one question at a time: it may be one to the user, who takes his time
             if key not in self._keyring and ask:
                 self._keyring[key] = self._ask_keyring([service, server.netloc], user)
             password = self._keyring.get(key)

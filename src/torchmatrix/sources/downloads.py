@@ -10,8 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import threading
-import time
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,13 +20,17 @@ from torchmatrix.command import redact
 from torchmatrix.errors import IntegrityError, SourceUnreachableError
 from torchmatrix.files import cannot_write
 from torchmatrix.sources.config import local_path
+from torchmatrix.sources.replies import NUMBER
 from torchmatrix.sources.transfer import Progress, Transfer, hash_file
-from torchmatrix.sources.web import PROXY_LOGIN, BrokenOffError, Reply, Web
+from torchmatrix.sources.web import PROXY_LOGIN, BrokenOffError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
+
+    from torchmatrix.sources.replies import Reply
+    from torchmatrix.sources.web import Web
 
 PARALLEL = 4
 """Files at once: enough to fill most lines, few enough that a large file still comes on."""
@@ -37,8 +39,11 @@ _HEADWAY = 1 << 15
 """Bytes by which a connection must come further for its end to be the first failure again."""
 _CHANGES = 3
 """How often a file may change while it is received before that is an error."""
-_NO_HEAD = frozenset({400, 403, 405, 501})
-"""Answers of servers that know no HEAD, or whose signed addresses are for GET alone."""
+
+DRIFT_HINT = (
+    "it was rebuilt under the same name, or the mirror serves something else; if that is wanted, "
+    "run: torchmatrix lock --upgrade"
+)
 
 
 class Memory(Protocol):
@@ -89,11 +94,11 @@ class _ChangedError(Exception):
 class Downloads:
     """The downloads of a store; several threads and processes may use it at once."""
 
-    def __init__(self, memory: Memory, web: Web, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, memory: Memory, web: Web, *, sleep: Callable[[float], object] | None = None) -> None:
+        """``sleep`` waits between connections; without one, as ``web`` does."""
         self._memory = memory
         self._web = web
-        self._sleep = sleep
-        self._lock = threading.Lock()
+        self._sleep = sleep or web.sleep
 
     @property
     def root(self) -> Path:
@@ -120,10 +125,7 @@ class Downloads:
 
         By HEAD, or where that tells no size by a GET of which only the headers are read.
         """
-        reply = self._web.head(wanted.url, source=wanted.source)
-        if reply.status in _NO_HEAD or (reply.ok and not reply.length):
-            with self._web.stream(wanted.url, source=wanted.source) as (opened, _):
-                reply = opened
+        reply = self._web.describe(wanted.url, source=wanted.source)
         _require_success(wanted, reply)
         return reply
 
@@ -173,7 +175,8 @@ class Downloads:
             return have
         key = wanted.sha256 or _key(wanted.url, reply)
         name = hashlib.sha256((key or wanted.url).encode()).hexdigest()[:32]
-        with self._memory.lock(f"download-{name}"):
+        waiting = f"waiting for {wanted.file}, which is being downloaded already"
+        with self._memory.lock(f"download-{name}", on_wait=lambda: progress.say(waiting)):
             if have := self._finished(wanted, wanted.sha256 or self.known_sha256(wanted.url, reply)):
                 return have
             partial = self.root / "partial" / name
@@ -277,8 +280,7 @@ class Downloads:
         return Held(path=path, sha256=sha256, size=transfer.offset)
 
     def _note(self, key: str, sha256: str) -> None:
-        with self._lock:
-            self._memory.memorize(_HASHES, {key: sha256})
+        self._memory.memorize(_HASHES, {key: sha256})
 
 
 def gone(wanted: Wanted, why: str) -> GoneError:
@@ -294,8 +296,7 @@ def drift(wanted: Wanted, sha256: str) -> IntegrityError:
     return IntegrityError(
         f"source {wanted.source}: {wanted.file} is not the file that was locked: sha256 {sha256}, "
         f"locked {wanted.sha256}",
-        hint="it was rebuilt under the same name, or the mirror serves something else; if that is wanted, "
-        "run: torchmatrix lock --upgrade",
+        hint=DRIFT_HINT,
     )
 
 
@@ -333,7 +334,7 @@ def _validator(reply: Reply) -> str | None:
 
 def _goes_on(answer: Reply, offset: int, length: int | None) -> bool:
     """Whether a 206 has the rest from ``offset`` of a file of that length."""
-    found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("content-range", "").strip())
+    found = re.fullmatch(rf"bytes ({NUMBER})-{NUMBER}/({NUMBER}|\*)", answer.headers.get("content-range", "").strip())
     return found is not None and int(found[1]) == offset and (length is None or found[2] in ("*", str(length)))
 
 

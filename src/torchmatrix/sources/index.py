@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,10 +12,12 @@ from torchmatrix.command import redact
 from torchmatrix.errors import SourceUnreachableError
 from torchmatrix.sources.config import local_path
 from torchmatrix.sources.downloads import answer_hint
+from torchmatrix.sources.once import Once
 from torchmatrix.sources.pages import Listed, PageError, flat_files, read_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from torchmatrix.sources.routes import Place, Route
     from torchmatrix.sources.web import Web
@@ -46,10 +46,8 @@ class Indexes:
 
     def __init__(self, web: Web) -> None:
         self._web = web
-        self._pages: dict[str, Listing] = {}
-        self._asking: dict[str, threading.Lock] = {}
-        self._lock = threading.Lock()
-        self._examined: dict[tuple[str, str], Future[None]] = {}
+        self._pages: Once[tuple[str, str], Listing] = Once()
+        self._examined: Once[tuple[str, str], None] = Once()
 
     def examine(self, addresses: Iterable[tuple[str, str]]) -> None:
         """Ask each (source, address) by HEAD, once in the life of the object, to see where it redirects to.
@@ -57,31 +55,17 @@ class Indexes:
         uv follows redirects without a question. `IntegrityError` for one to a host that is none of the source's; no
         answer, or one that there is nothing, is none of our business here.
         """
-        futures: list[Future[None]] = []
-        mine: list[tuple[tuple[str, str], Future[None]]] = []
-        with self._lock:
-            for one in dict.fromkeys(addresses):
-                if local_path(one[1]) is not None or self._web.has_read(one[1], source=one[0]):
-                    continue
-                if one not in self._examined:
-                    self._examined[one] = Future()
-                    mine.append((one, self._examined[one]))
-                futures.append(self._examined[one])
-        if mine:
-            with ThreadPoolExecutor(min(_HEADS, len(mine))) as pool:
-                list(pool.map(self._follow, mine))
-        for future in futures:  # cells that resolve at the same time have most addresses in common
-            future.result()
+        asked = [
+            (source, address)
+            for source, address in addresses
+            if local_path(address) is None and not self._web.has_read(address, source=source)
+        ]
+        self._examined.all(asked, self._follow, threads=_HEADS)
 
-    def _follow(self, asked: tuple[tuple[str, str], Future[None]]) -> None:
-        (source, address), future = asked
-        try:
-            with suppress(SourceUnreachableError):
-                self._web.head(address, source=source)
-        except BaseException as error:  # noqa: BLE001 - whoever waits for the future gets it
-            future.set_exception(error)
-        else:
-            future.set_result(None)
+    def _follow(self, asked: tuple[str, str]) -> None:
+        source, address = asked
+        with suppress(SourceUnreachableError):
+            self._web.head(address, source=source)
 
     def listing(self, route: Route, folder: str | None, name: str) -> Listing:
         """The files of a project, from the first place that lists any.
@@ -103,24 +87,18 @@ class Indexes:
 
     def _at(self, place: Place, source: str, address: str, name: str) -> Listing:
         name = str(canonicalize_name(name))
-        key = f"{address} {name}"
-        with self._lock:
-            asking = self._asking.setdefault(key, threading.Lock())
-        with asking:
-            if key not in self._pages:
-                self._pages[key] = self._read(place, source, address, name)
-            return self._pages[key]
+        return self._pages.get((address, name), lambda _: self._read(place, source, address, name))
 
     def _read(self, place: Place, source: str, address: str, name: str) -> Listing:
         folder = local_path(address)
         if folder is not None:
-            if place.flat:
-                files = tuple(one for one in flat_files(folder) if one.name == name)
-                return Listing(files=files, where=str(folder))
-            page = folder / name / "index.html"
-            if not page.is_file():
-                return Listing(files=(), where=str(page), status=404)
-            return _parsed(page.read_bytes(), "text/html", page.as_uri(), source)
+            try:
+                return _in_folder(folder.absolute(), source, name, flat=place.flat)
+            except OSError as error:
+                raise SourceUnreachableError(
+                    f"source {source}: {error.filename or folder}: cannot be read: {error.strerror}",
+                    hint="check the folder that mirrors the source, and the rights to it",
+                ) from error
         url = f"{address.rstrip('/')}/{name}/"
         reply = self._web.page(url, source=source)
         if reply.status in _NOT_THERE:
@@ -130,6 +108,17 @@ class Indexes:
                 f"source {source}: {redact(url)} answered {reply.status}", hint=answer_hint(reply.status)
             )
         return _parsed(reply.body, reply.headers.get("content-type", ""), reply.url, source)
+
+
+def _in_folder(folder: Path, source: str, name: str, *, flat: bool) -> Listing:
+    """What a folder of this machine lists; `OSError` when it cannot be read."""
+    if flat:
+        files = tuple(one for one in flat_files(folder) if one.name == name)
+        return Listing(files=files, where=str(folder))
+    page = folder / name / "index.html"
+    if not page.is_file():
+        return Listing(files=(), where=str(page), status=404)
+    return _parsed(page.read_bytes(), "text/html", page.as_uri(), source)
 
 
 def _parsed(body: bytes, content_type: str, url: str, source: str) -> Listing:

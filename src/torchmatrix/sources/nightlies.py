@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -76,7 +77,6 @@ def days(
     a companion of torch ``+cpu`` may have none. ``requested``: package -> versions that will do. Yanked files exist,
     but complete no day.
     """
-    fits = _Fits(cell_tags)
     fitting: dict[str, dict[dt.date, set[Version]]] = {}
     listed: dict[str, set[dt.date]] = {}
     for name in sorted({*pages, TORCH}, key=lambda each: (each != TORCH, each)):
@@ -88,9 +88,8 @@ def days(
                 continue
             listed[name].add(day)
             if (
-                file.yanked is None
-                and (locals_ is None or (version.local or "") in locals_)
-                and fits(file.file)
+                (locals_ is None or (version.local or "") in locals_)
+                and fits(file, cell_tags)
                 and (wanted is None or wanted.contains(version, prereleases=True))
             ):
                 fitting[name].setdefault(day, set()).add(version)
@@ -115,25 +114,22 @@ def _locals(name: str, local: str | None) -> set[str] | None:
     return {local, ""} if local == "cpu" and name != TORCH else {local}
 
 
-class _Fits:
-    """Whether a wheel has a tag of the cell; a page repeats few sets of tags many times."""
+def fits(file: Listed, cell_tags: Mapping[Tag, int]) -> bool:
+    """Whether a file is a wheel that nobody yanked and that has a tag of the cell (`target.wheel_tags`)."""
+    if file.yanked is not None or file.version is None or not file.file.endswith(".whl"):
+        return False
+    return any(tag in cell_tags for tag in _tags("-".join(file.file[:-4].rsplit("-", 3)[1:])))
 
-    def __init__(self, cell_tags: Mapping[Tag, int]) -> None:
-        self._cell_tags = cell_tags
-        self._known: dict[str, bool] = {}
 
-    def __call__(self, file: str) -> bool:
-        if not file.endswith(".whl"):
-            return False
-        tags = "-".join(file[:-4].rsplit("-", 3)[1:])
-        if tags not in self._known:
-            from packaging.tags import parse_tag
+@lru_cache(maxsize=4096)
+def _tags(text: str) -> frozenset[Tag]:
+    """The tags of a wheel; a page repeats few sets of them many times."""
+    from packaging.tags import parse_tag
 
-            try:
-                self._known[tags] = any(tag in self._cell_tags for tag in parse_tag(tags))
-            except ValueError:  # the index has wheels with tags that are none, torchrec_cpu-0.1.1-3.9-none-any.whl
-                self._known[tags] = False
-        return self._known[tags]
+    try:
+        return parse_tag(text)
+    except ValueError:  # the index has wheels with tags that are none, torchrec_cpu-0.1.1-3.9-none-any.whl
+        return frozenset()
 
 
 def _day(day: dt.date, found: Mapping[str, Iterable[Version]]) -> Day:

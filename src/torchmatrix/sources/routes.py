@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from torchmatrix.command import redact
-from torchmatrix.errors import SourceUnreachableError
+from torchmatrix.errors import SourceUnreachableError, UsageError
 from torchmatrix.sources.config import PYPI, PYTORCH_BASE, SourceConfig, is_flat, local_path
 from torchmatrix.sources.pip_config import Setting
 from torchmatrix.sources.reach import Reach, Trouble
@@ -124,6 +124,11 @@ class Router:
                 tried.append(reach)
         if doubtful is not None:
             return _route(source, Via.MIRROR, [doubtful])
+        if source not in self._addresses:
+            also = f" ({_reasons(tried)})" if tried else ""
+            raise UsageError(
+                f"source {source} is not in matrix.yaml any more{also}", hint="add it under `sources:`, or lock again"
+            )
         address = self._addresses[source]
         if address is None:  # uv's own default that could not be learned: uv reports what is wrong with it
             return Route(source=source, via=Via.SOURCE, places=(), origin="uv's default")
@@ -138,10 +143,16 @@ class Router:
     def _reach(self, address: str) -> Reach:
         if self._config.offline:
             return Reach(address=address)
-        reach = self._web.reach(address)
+        reach = self._asked(address)
         if reach.address == address or not reach.ok:
             return replace(reach, address=address)
         return Reach(address=address)  # its host answered for another address: the status said nothing about this one
+
+    def _asked(self, address: str) -> Reach:
+        try:
+            return self._web.reach(address)
+        except OSError as error:  # a folder in one that may not be entered
+            return Reach(address=address, trouble=Trouble.MISSING, reason=_unreadable(error))
 
     def _examined(
         self, source: str, reach: Reach, names: tuple[str, ...], page: str | None, *, mirror: bool = True
@@ -169,11 +180,19 @@ class Router:
 
     def _folder_lacks(self, address: str, folder: Path, names: tuple[str, ...], page: str | None) -> str | None:
         """What a folder that should mirror a source does not have; ``None`` when nothing is known to be missing."""
-        if page is not None and not is_flat(address):
-            return None if (folder / page / "index.html").is_file() else f"it has no {page}index.html"
-        if not any(folder.iterdir()):
-            return "it is empty"
-        missing = [name for name in names if not self._holds(address, name)]
+        try:
+            index = page is not None and not is_flat(address)
+            if index and (folder / f"{page}index.html").is_file():
+                return None
+            if not any(folder.iterdir()):
+                return "it is empty"
+            if index:
+                return f"it has no {page}index.html"
+            missing = [name for name in names if not self._holds(address, name)]
+        except NotADirectoryError:
+            return "it is a file, not a folder"
+        except OSError as error:
+            return _unreadable(error)
         return f"it holds no {missing[0]}" if missing else None
 
     def _origin(self, source: str) -> str:
@@ -190,7 +209,7 @@ class Router:
         elif candidates and all(reach.trouble and reach.trouble.allows_stand_in for reach in tried):
             refusal = policy.refuses_stand_in(self._config)
             if refusal is None:
-                usable = [setting for setting in candidates if self._web.reach(setting.value).ok]
+                usable = [setting for setting in candidates if self._asked(setting.value).ok]
                 for setting in usable:
                     self._web.hosts.allow(source, setting.value)
                 if source == PYPI and usable:
@@ -220,9 +239,14 @@ class Router:
                 return self._web.head(f"{address.rstrip('/')}/{name}/", source=STAND_IN).ok
             except SourceUnreachableError:
                 return False
-        if (folder / name).is_dir():
-            return True
-        return any(wheel_name(file.name) == name for file in folder.glob("*.whl"))
+        try:
+            return (folder / name).is_dir() or any(wheel_name(file.name) == name for file in folder.glob("*.whl"))
+        except OSError:
+            return False
+
+
+def _unreadable(error: OSError) -> str:
+    return f"it cannot be read: {error.strerror or error}"
 
 
 def _lacking(reach: Reach, reason: str, hint: str | None = None) -> Reach:

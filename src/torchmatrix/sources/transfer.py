@@ -28,8 +28,6 @@ def hash_file(path: Path) -> hashlib._Hash:
 
 
 class Transfer:
-    """What of a file is here, and the digest of that."""
-
     """What of a file is here, and its digest so far."""
 
     def __init__(self, path: Path) -> None:
@@ -80,6 +78,10 @@ class Progress:
                 return
             self._said = now
             text = self._words(now)
+        self._tell(text)
+
+    def say(self, text: str) -> None:
+        """Say something else; it stands until bytes come."""
         self._tell(text)
 
     def stop(self) -> None:

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import cached_property
-from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote, urljoin, urlsplit
 
@@ -21,7 +18,9 @@ from torchmatrix.errors import IntegrityError, SourceUnreachableError
 from torchmatrix.sources.config import SourceConfig, local_path
 from torchmatrix.sources.credentials import Credentials, without_userinfo
 from torchmatrix.sources.hosts import FileHosts
+from torchmatrix.sources.once import Once
 from torchmatrix.sources.reach import Reach, Trouble, proxy_for, read_seconds, timeout, trouble_of
+from torchmatrix.sources.replies import Reply, basic, described, drop, headers_only, reason_of, retry_after, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -42,29 +41,13 @@ CONNECTIONS = 8
 _REDIRECTS = 8
 _AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 _REFUSED = frozenset({401, 403, 407})
+_NO_HEAD = frozenset({400, 403, 405, 501})
+"""Answers of servers that know no HEAD, or whose signed addresses are for GET alone."""
 _BLOCK = 1 << 18
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """A server's last word. ``url`` is where it came from, without credentials; header names are lower case."""
-
-    url: str
-    status: int
-    headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    body: bytes = b""
-
-    @property
-    def ok(self) -> bool:
-        """Whether it is what was asked for."""
-        return 200 <= self.status < 300
-
-    @property
-    def length(self) -> int | None:
-        """``Content-Length`` in bytes; ``None`` where the server says none, or the body was packed for the way."""
-        text = self.headers.get("content-length", "")
-        packed = self.headers.get("content-encoding", "identity") != "identity"
-        return int(text) if text.isdecimal() and not packed else None
+class BrokenOffError(SourceUnreachableError):
+    """A body ended before it was complete, or stalled."""
 
 
 class Web:
@@ -76,15 +59,17 @@ class Web:
         *,
         hosts: FileHosts | None = None,
         credentials: Credentials | None = None,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] | None = None,
     ) -> None:
+        """``sleep`` waits between attempts; without one, no longer than until `stopping` is set."""
         self._config = config
         self.hosts = hosts or FileHosts(config)
         self._credentials = credentials
-        self._sleep = sleep
-        self._reached: dict[str, Reach] = {}
-        self._asking: dict[str, threading.Lock] = {}
-        self._pages: dict[tuple[str, str], Reply] = {}
+        self.stopping = threading.Event()
+        """Set when the run is to end: whoever asks, waits or receives fails at the next step."""
+        self.sleep = sleep or self.stopping.wait
+        self._reached: Once[str, Reach] = Once()
+        self._pages: Once[tuple[str, str], Reply] = Once()
         self._proxies: dict[str, urllib3.ProxyManager] = {}
         self._lock = threading.Lock()
 
@@ -92,25 +77,27 @@ class Web:
 
     def get(self, url: str, *, source: str, headers: Mapping[str, str] | None = None) -> Reply:
         """The whole body at ``url``: for pages and metadata, not for wheels."""
-        return self._repeated("GET", url, source, headers or {}, _whole)
+        return self._repeated("GET", url, source, headers or {}, whole)
 
     def head(self, url: str, *, source: str) -> Reply:
         """Status and headers of what is at ``url``."""
-        return self._repeated("HEAD", url, source, {"Accept-Encoding": "identity"}, _headers_only)
+        return self._repeated("HEAD", url, source, {"Accept-Encoding": "identity"}, headers_only)
+
+    def describe(self, url: str, *, source: str) -> Reply:
+        """Status, size and validator of a file: by HEAD, else by a GET of which only the headers are read."""
+        reply = self.head(url, source=source)
+        if reply.status in _NO_HEAD or (reply.ok and (not reply.length or reply.is_page)):
+            with self.stream(url, source=source) as (opened, _):
+                reply = opened
+        return reply
 
     def page(self, url: str, *, source: str) -> Reply:
-        """An index page, read once a process: many cells want the same ones."""
-        with self._lock:
-            asking = self._asking.setdefault(f"{source} {url}", threading.Lock())
-        with asking:
-            known = self._pages.get((source, url))
-            if known is None:
-                known = self._pages[source, url] = self.get(url, source=source, headers={"Accept": ACCEPT})
-            return known
+        """An index page, read once a process: many cells want the same ones, and one that fails fails for all."""
+        return self._pages.get((source, url), lambda _: self.get(url, source=source, headers={"Accept": ACCEPT}))
 
     def has_read(self, url: str, *, source: str) -> bool:
         """Whether `page` has read it, so that its redirects were looked at."""
-        return (source, url) in self._pages
+        return self._pages.answered((source, url))
 
     @contextmanager
     def stream(
@@ -123,9 +110,35 @@ class Web:
         asked = {"Accept-Encoding": "identity", **(headers or {})}
         url, response = self._repeated("GET", url, source, asked, lambda url, response: (url, response))
         try:
-            yield _described(url, response), _blocks(url, response, read_seconds(self._config))
+            yield described(url, response), self._blocks(url, response)
         finally:
-            _drop(response)
+            drop(response)
+
+    def _blocks(self, url: str, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+        from urllib3.exceptions import HTTPError
+
+        try:
+            # stream() would keep up to a block to itself when the rest of it never comes
+            while block := response.read1(_BLOCK, decode_content=False):
+                if self.stopping.is_set():
+                    raise SourceUnreachableError("interrupted")
+                yield block
+        except HTTPError as error:
+            stalled = "timed out" in str(error).lower()
+            seconds = read_seconds(self._config)
+            why = f"nothing came for {seconds:.0f} s" if stalled else "the connection broke off"
+            raise BrokenOffError(f"{redact(url)}: {why} in the middle of the file") from error
+
+    def _require_network(self, url: str, who: str = "") -> None:
+        """Raise when nothing may be asked (any more)."""
+        if self.stopping.is_set():
+            raise SourceUnreachableError("interrupted")
+        if self._config.offline:
+            host = urlsplit(url).hostname or redact(url)
+            raise SourceUnreachableError(
+                f"{who}{host}: not asked, because of --offline",
+                hint="run without --offline, or name a folder in TORCHMATRIX_MIRRORS",
+            )
 
     # -- one request after the other --------------------------------------------------------------------------------
 
@@ -143,13 +156,14 @@ class Web:
         attempts = 1 + self.retries
         for attempt in range(1, attempts + 1):
             wait = _backoff(attempt)
+            self._require_network(url, f"source {source}: ")
             try:
                 final, response = self._followed(method, url, source, headers)
                 if response.status not in _AGAIN:
                     return read(final, response)
-                words = f"answered {response.status}{_reason(response)}"
-                after = _retry_after(response.headers.get("Retry-After"))
-                _drop(response)
+                words = f"answered {response.status}{reason_of(response)}"
+                after = retry_after(response.headers.get("Retry-After"))
+                drop(response)
                 if after is not None and after > LONGEST_WAIT:
                     raise _failed(url, source, f"{words} and asks to wait {after:.0f} s", Trouble.BUSY)
                 if attempt == attempts:
@@ -160,7 +174,7 @@ class Web:
                 # A stalled server costs the whole time limit every time: once more has to do.
                 if not trouble.may_pass or attempt == attempts or (trouble is Trouble.TIMEOUT and attempt > 1):
                     raise _failed(url, source, reason, trouble) from error
-            self._sleep(wait)
+            self.sleep(wait)
         raise AssertionError("unreachable")
 
     @property
@@ -213,7 +227,7 @@ class Web:
     ) -> urllib3.BaseHTTPResponse:
         sent = dict(headers)
         if credentials is not None:
-            sent["Authorization"] = _basic(*credentials)
+            sent["Authorization"] = basic(*credentials)
         return self.pool(url).request(
             method,
             url,
@@ -250,7 +264,7 @@ class Web:
                 url = urlsplit(proxy)
                 headers = None
                 if url.username is not None:
-                    headers = {"Proxy-Authorization": _basic(unquote(url.username), unquote(url.password or ""))}
+                    headers = {"Proxy-Authorization": basic(unquote(url.username), unquote(url.password or ""))}
                 self._proxies[proxy] = urllib3.ProxyManager(
                     without_userinfo(proxy),
                     proxy_headers=headers,
@@ -270,16 +284,12 @@ class Web:
             return Reach(address=address, trouble=Trouble.MISSING, reason=f"{path} does not exist")
         parts = urlsplit(address)
         key = f"{parts.scheme}://{parts.netloc}"
-        with self._lock:
-            asking = self._asking.setdefault(key, threading.Lock())
-        with asking:  # many cells want the same host: one asks, the others wait for its answer
-            if key not in self._reached:
-                self._reached[key] = self._ask(address)
-            return self._reached[key]
+        return self._reached.get(key, lambda _: self._ask(address))
 
     def _ask(self, address: str) -> Reach:
         from urllib3.exceptions import HTTPError
 
+        self._require_network(address)
         try:
             response = self.pool(address).request(
                 "HEAD",
@@ -296,16 +306,6 @@ class Web:
         return Reach(address=address, status=response.status)
 
 
-class BrokenOffError(SourceUnreachableError):
-    """A body ended before it was complete, or stalled."""
-
-
-def _drop(response: urllib3.BaseHTTPResponse) -> None:
-    """End a response that was not read: closed, its connection takes up no room in its pool any more."""
-    response.close()
-    response.release_conn()
-
-
 def _target(url: str, location: str, source: str) -> str:
     """The address that a ``Location`` means."""
     try:
@@ -317,55 +317,6 @@ def _target(url: str, location: str, source: str) -> str:
     raise _failed(url, source, f"it redirects to {redact(target)!r}, which is no web address", Trouble.ANSWER)
 
 
-def _blocks(url: str, response: urllib3.BaseHTTPResponse, seconds: float) -> Iterator[bytes]:
-    from urllib3.exceptions import HTTPError
-
-    try:
-        # stream() would keep up to a block to itself when the rest of it never comes
-        while block := response.read1(_BLOCK, decode_content=False):
-            yield block
-    except HTTPError as error:
-        stalled = "timed out" in str(error).lower()
-        why = f"nothing came for {seconds:.0f} s" if stalled else "the connection broke off"
-        raise BrokenOffError(f"{redact(url)}: {why} in the middle of the file") from error
-
-
-def _whole(url: str, response: urllib3.BaseHTTPResponse) -> Reply:
-    from urllib3.exceptions import ProtocolError
-
-    body = response.read(decode_content=True)
-    response.release_conn()
-    reply = Reply(url=url, status=response.status, headers=_lowered(response), body=body)
-    if reply.status == 200 and not body and not {"content-length", "transfer-encoding"} & set(reply.headers):
-        raise ProtocolError("no body, and no length of one")  # what headers that broke off look like
-    return reply
-
-
-def _headers_only(url: str, response: urllib3.BaseHTTPResponse) -> Reply:
-    response.drain_conn()
-    response.release_conn()
-    return _described(url, response)
-
-
-def _described(url: str, response: urllib3.BaseHTTPResponse) -> Reply:
-    return Reply(url=url, status=response.status, headers=_lowered(response))
-
-
-def _basic(user: str, password: str) -> str:
-    """The value of a header with credentials (RFC 7617), in UTF-8 as uv sends it."""
-    import base64
-
-    return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
-
-
-def _lowered(response: urllib3.BaseHTTPResponse) -> Mapping[str, str]:
-    return MappingProxyType({name.lower(): value for name, value in response.headers.items()})
-
-
-def _reason(response: urllib3.BaseHTTPResponse) -> str:
-    return f" ({response.reason})" if response.reason else ""
-
-
 def _failed(url: str, source: str, reason: str, trouble: Trouble) -> SourceUnreachableError:
     host = urlsplit(url).hostname or url
     hint = PROXY_LOGIN if trouble is Trouble.PROXY and "407" in reason else trouble.hint(source)
@@ -375,20 +326,3 @@ def _failed(url: str, source: str, reason: str, trouble: Trouble) -> SourceUnrea
 def _backoff(attempt: int) -> float:
     """0.25, 0.5, 1 … 16 seconds, each up to half longer, so that many clients do not come back at the same moment."""
     return 0.25 * 2.0 ** min(attempt - 1, 6) * random.uniform(1.0, 1.5)  # noqa: S311 - not for secrets
-
-
-def _retry_after(text: str | None) -> float | None:
-    """Seconds of a ``Retry-After`` header: a number, or a date."""
-    if text is None:
-        return None
-    if text.strip().isdecimal():
-        return float(text)
-    from datetime import UTC
-    from email.utils import parsedate_to_datetime
-
-    try:
-        when = parsedate_to_datetime(text)
-        # a date without a zone is one that forgot GMT, not local time
-        return max(0.0, (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() - time.time())
-    except (TypeError, ValueError, OverflowError):
-        return None
