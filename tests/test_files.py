@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from torchmatrix.errors import HostError
-from torchmatrix.files import cannot_write, sweep_temporary, write_atomic
+from torchmatrix.files import cannot_write, place_folder, sweep_temporary, write_atomic
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
@@ -231,6 +231,75 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     assert write_atomic(link, "first") is True
     assert write_atomic(link, "second") is True
     assert (link.is_symlink(), real.read_text()) == (True, "second")
+
+
+def finished(folder: Path) -> Path:
+    (folder / "wheels").mkdir(parents=True)
+    for name in ("list.json", "wheels/one", "README"):
+        (folder / name).write_text(name)
+    return folder
+
+
+def test_a_folder_that_is_not_there_appears_at_once(tmp_path: Path) -> None:
+    place_folder(finished(tmp_path / "temporary"), tmp_path / "folder", last="list.json")
+    assert left_in(tmp_path) == ["folder"]
+    assert left_in(tmp_path / "folder") == ["README", "list.json", "wheels"]
+
+
+def test_a_folder_that_is_there_stays_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be the current folder of a shell, or a mount point."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    before, moved = folder.stat().st_ino, []
+    real = Path.rename
+
+    def rename(self: Path, target: Path) -> Path:
+        moved.append(target.name)
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    place_folder(finished(folder / ".x.tmp"), folder, last="list.json")
+    assert folder.stat().st_ino == before == Path.cwd().stat().st_ino
+    assert moved == ["README", "wheels", "list.json"]
+    assert left_in(folder) == ["README", "list.json", "wheels"]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), KeyboardInterrupt()])
+def test_what_cannot_be_moved_is_moved_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    temporary = finished(folder / ".x.tmp")
+    real = Path.rename
+
+    def rename(self: Path, target: Path) -> Path:
+        if target == folder / "list.json":
+            raise error
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(type(error)):
+        place_folder(temporary, folder, last="list.json")
+    assert left_in(folder) == [".x.tmp"]
+    assert left_in(temporary) == ["README", "list.json", "wheels"]
+
+
+def test_what_is_there_is_not_replaced(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "list.json").write_text("precious")
+    with pytest.raises(FileExistsError):
+        place_folder(finished(folder / ".x.tmp"), folder, last="list.json")
+    assert left_in(folder) == [".x.tmp", "list.json"]
+    assert (folder / "list.json").read_text() == "precious"
+
+
+def test_a_read_only_file_system(tmp_path: Path) -> None:
+    error = cannot_write(tmp_path, OSError(errno.EROFS, "Read-only file system"))
+    assert error.message == f"{tmp_path}: cannot be written: its file system is read-only"
+    assert error.hint == "name a place on another file system, or have this one mounted for writing"
 
 
 def test_an_error_without_words(tmp_path: Path) -> None:

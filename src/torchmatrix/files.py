@@ -79,17 +79,39 @@ def _write_beside(target: Path, blocks: Iterable[bytes], *, durable: bool) -> No
         _sync_folder(target.parent)
 
 
-def place_folder(temporary: Path, folder: Path) -> None:
-    """Make a finished folder appear as ``folder``, which must not exist or be empty; its files are synced already.
+def place_folder(temporary: Path, folder: Path, *, last: str) -> None:
+    """Make a finished folder appear as ``folder``; its files are synced already.
 
-    Raises `OSError`, and then ``temporary`` is as it was.
+    A ``folder`` that is there stays, since it may be a mount point or somebody's current folder, and gets the contents
+    of ``temporary``, which must be on the same file system: the file ``last`` comes after all others. Raises `OSError`,
+    also where a name is taken, and then ``temporary`` is as it was.
     """
     for top, _, _ in os.walk(temporary):
         _sync_folder(Path(top))
     if folder.is_dir():
-        folder.rmdir()  # only an empty one; Windows renames onto nothing at all
+        _move_into(temporary, folder, last)
+        return
     temporary.rename(folder)
     _sync_folder(folder.parent)
+
+
+def _move_into(temporary: Path, folder: Path, last: str) -> None:
+    names = sorted((path.name for path in temporary.iterdir()), key=lambda name: (name == last, name))
+    if taken := next((name for name in names if os.path.lexists(folder / name)), None):  # a rename would replace it
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(folder / taken))
+    moved: list[str] = []
+    try:
+        for name in names:
+            if name == last:
+                _sync_folder(folder)
+            (temporary / name).rename(folder / name)
+            moved.append(name)
+    except BaseException:
+        for name in reversed(moved):
+            (folder / name).rename(temporary / name)
+        raise
+    temporary.rmdir()
+    _sync_folder(folder)
 
 
 def _is_special(path: Path) -> bool:
@@ -109,9 +131,7 @@ def sweep_temporary(folder: Path, name: str | None = None) -> None:
 
     The caller holds the lock under which that is written.
     """
-    # Eight characters, as `tempfile` has them and whoever else makes such names: the writer of ``name.tar`` beside it
-    # holds another lock.
-    for path in folder.glob(f".{escape(name)}.{_RANDOM}.tmp" if name else ".*.tmp"):
+    for path in temporaries(folder, name):
         with suppress(OSError):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
@@ -119,10 +139,22 @@ def sweep_temporary(folder: Path, name: str | None = None) -> None:
                 path.unlink()
 
 
+def temporaries(folder: Path, name: str | None = None) -> list[Path]:
+    """The temporary files and folders in ``folder``, those of ``name`` alone where it is given."""
+    # Eight characters, as `tempfile` has them and whoever else makes such names: the writer of ``name.tar`` beside it
+    # holds another lock.
+    return list(folder.glob(f".{escape(name)}.{_RANDOM}.tmp" if name else ".*.tmp"))
+
+
 def cannot_write(path: Path, error: OSError) -> HostError:
     """The error for a file or folder that cannot be written."""
     if error.errno == errno.ENOSPC:
         return HostError(f"{path}: the disk is full", hint="free space, for example: torchmatrix cache gc")
+    if error.errno == errno.EROFS:
+        return HostError(
+            f"{path}: cannot be written: its file system is read-only",
+            hint="name a place on another file system, or have this one mounted for writing",
+        )
     return HostError(f"{path}: cannot be written: {error.strerror or error}", hint="check the folder's permissions")
 
 

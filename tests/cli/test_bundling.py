@@ -143,10 +143,74 @@ def test_mistakes_of_bundle(packed: Stage, tmp_path: Path) -> None:
         (["../project"], "../project is not in the matrix"),
         ([CELL, "-o", str(tmp_path)], "is a folder"),
         ([CELL, "-o", str(tmp_path / "no" / "such.tar")], "its folder does not exist"),
+        ([CELL, "-o", "-"], "-: a bundle is not written to stdout"),
+        ([CELL, "-o", "/dev/stdout"], "/dev/stdout: is a device, a pipe or an open stream"),
+        ([CELL, "-o", "/dev/fd/1"], "/dev/fd/1: is a device, a pipe or an open stream"),
+        ([CELL, "-o", "/dev/null"], "/dev/null: is a device, a pipe or an open stream"),
+        ([CELL, "-o", "matrix.yaml"], "matrix.yaml: is the matrix"),
+        ([CELL, "-o", f"envs/{CELL}/cell.json"], "cell.json: is among the lockfiles in envs/"),
+        ([CELL, "-o", "envs/cell.tar"], "cell.tar: is among the lockfiles in envs/"),
+        ([CELL, "-o", str(tmp_path / "a\n\x1b[2J" / "x.tar")], r"a\n\x1b[2J/x.tar: its folder does not exist"),
     ]:
         error = answer(packed.run("--json", "bundle", *arguments), 2)["error"]
         assert words in error["message"]
         assert error["hint"]
+    assert not (packed.project / "-").exists()
+
+
+def test_names_that_a_terminal_would_obey(packed: Stage, tmp_path: Path) -> None:
+    for name, shown in [("a\nb.tar", r"a\nb.tar"), ("a\x1b[2J.tar", r"a\x1b[2J.tar"), (r"a\b.tar", r"a\\b.tar")]:
+        outcome = must(packed.run("bundle", CELL, "-o", str(tmp_path / name)))
+        assert outcome.stdout == f"\\{sha256(tmp_path / name)}  {tmp_path / shown}\n"
+        if shutil.which("sha256sum") and "x1b" not in shown:
+            argv = ["sha256sum", "-c"]
+            assert (
+                subprocess.run(argv, input=outcome.stdout, capture_output=True, text=True, check=False).returncode == 0
+            )
+        into = must(packed.run("unbundle", "--no-build", "--into", str(tmp_path / "into" / name), str(tmp_path / name)))
+        assert "\x1b" not in into.stderr
+        assert len(into.stderr.splitlines()) == 1
+
+
+def test_names_that_are_not_utf_8(packed: Stage, tmp_path: Path) -> None:
+    name = os.fsdecode(b"a\xff.tar")
+    try:
+        (tmp_path / name).touch()
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    outcome = must(packed.run("bundle", CELL, "-o", str(tmp_path / name)))
+    assert outcome.stdout == f"\\{sha256(tmp_path / name)}  {tmp_path / 'a'}\\udcff.tar\n"
+    target = str(tmp_path / os.fsdecode(b"b\xff"))
+    for options in ((), ("--json",)):
+        must(packed.run(*options, "bundle", CELL, "-o", str(tmp_path / name)))
+        must(packed.run(*options, "unbundle", "--no-build", "--into", target, str(tmp_path / name)))
+    assert (tmp_path / target / "cell.json").is_file()
+
+
+def test_an_address_is_no_file(elsewhere: Stage) -> None:
+    for address in ("https://user:secret@host.example/cell.tar", "s3://bucket.example/cell.tar"):
+        outcome = elsewhere.run("--json", "unbundle", address)
+        error = answer(outcome, 2)["error"]
+        assert "a bundle is read from a file" in error["message"]
+        assert error["hint"].startswith("download it first")
+        assert "secret" not in outcome.stdout + outcome.stderr
+
+
+def test_unbundling_into_the_current_folder(elsewhere: Stage) -> None:
+    here = elsewhere.project / "empty"
+    here.mkdir()
+    before = here.stat().st_ino
+    inside = replace(elsewhere, project=here)
+    must(inside.run("unbundle", "--no-build", "--into", ".", f"../{CELL}.tar"))
+    assert here.stat().st_ino == before
+    assert sorted(one.name for one in here.iterdir()) == [
+        "README.txt",
+        "bundle.json",
+        "cell.json",
+        "requirements.txt",
+        "wheels",
+    ]
+    assert "already there" in must(inside.run("unbundle", "--no-build", "--into", ".", f"../{CELL}.tar")).stderr
 
 
 def test_without_a_lockfile(tmp_path: Path) -> None:

@@ -383,12 +383,44 @@ def test_equal_ones(at: Stage) -> None:
 # what it refuses
 
 
-@pytest.mark.parametrize("revision", ["nonsense", "HEAD~99", "0" * 40, "v1^{blob}", "HEAD:envs/py311-stable-mps:x", ""])
+@pytest.mark.parametrize("revision", ["nonsense", "HEAD~99", "0" * 40, "v1^{blob}", "HEAD:envs/py311-stable-mps:x"])
 def test_an_unknown_revision(at: Stage, revision: str) -> None:
     error = answer(at.run("--json", "diff", revision, "HEAD"), 2)["error"]
     assert error["message"].startswith(f"{revision}: ")
     assert "no lockfile" in error["message"]
     assert error["hint"]
+
+
+@pytest.mark.parametrize("name", ["", " ", "\n"])
+def test_an_empty_name(at: Stage, name: str) -> None:
+    for sides in ((name,), (name, "HEAD"), ("HEAD", name)):
+        error = answer(at.run("--json", "diff", *sides), 2)["error"]
+        assert error["message"] == f"{name!r}: no lockfile: the name is empty"
+        assert error["hint"].startswith("name a cell id")
+
+
+def test_a_lockfile_that_is_a_link_to_nothing_is_named(at: Stage) -> None:
+    (at.envs / "py311-stable-mps" / "cell.json").unlink()
+    (at.envs / "py311-stable-mps" / "cell.json").symlink_to("gone.json")
+    for sides in (("v1",), ("v1", "envs"), (".", "v1")):
+        message = answer(at.run("--json", "diff", *sides), 2)["error"]["message"]
+        assert "1 of its lockfiles cannot be used" in message
+        assert "py311-stable-mps: its cell.json is a link to nothing" in message
+
+
+def test_a_lockfile_in_the_folder_of_another_cell(at: Stage, tmp_path: Path) -> None:
+    shutil.copy(at.envs / "py312-stable-mps" / "cell.json", at.envs / "py311-stable-mps" / "cell.json")
+    words = "the lockfile in py311-stable-mps/ is that of the cell py312-stable-mps: was it copied?"
+    for sides in (("HEAD",), ("HEAD", "envs"), ("HEAD", "envs/py311-stable-mps"), ("HEAD", "py311-stable-mps")):
+        for style in ("text", "json"):
+            outcome = must(at.run("diff", *sides, "--format", style))
+            assert outcome.stderr.count(words) == 1, sides
+    assert "cell: py311-stable-mps -> py312-stable-mps" in must(at.run("diff", "HEAD")).stdout
+    git(at, "commit", "--quiet", "-a", "-m", "copied")
+    assert f"HEAD: {words}" in must(at.run("diff", "HEAD", "v1")).stderr
+    # Only below envs/ a folder has to be named as the cell.
+    shutil.copytree(at.envs / "py312-stable-mps", tmp_path / "kept")
+    assert must(at.run("diff", str(tmp_path / "kept"), "py312-stable-mps")).stderr == ""
 
 
 def test_a_range_is_two_arguments(at: Stage) -> None:

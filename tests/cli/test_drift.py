@@ -376,7 +376,7 @@ def test_a_file_that_is_gone(locked: Stage, cpu: Nightlies, days: list[dt.date],
     assert told["deviations"][0]["message"].startswith(f"source pytorch: {file} is gone: ")
     assert told["deviations"][0]["class"] == "unreachable"
     said = must(locked.run("lock", "--check", "--online", ONE), 4).stderr
-    assert "nightlies are kept for about 60 days" in said
+    assert "the index keeps nightlies for about 60 days" in said
     assert "torchmatrix unbundle" in said
 
 

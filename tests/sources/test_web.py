@@ -13,7 +13,7 @@ import pytest
 from tests.sources.test_reach import TLS, closed_port
 from tests.support.faulty import ScriptedServer, unsigned
 from torchmatrix.errors import IntegrityError, SourceUnreachableError
-from torchmatrix.sources import web as web_module
+from torchmatrix.sources.replies import retry_after
 from torchmatrix.sources.config import SourceConfig
 from torchmatrix.sources.credentials import Credentials
 from torchmatrix.sources.hosts import FileHosts
@@ -234,7 +234,7 @@ def test_a_date_without_a_zone_is_gmt(monkeypatch: pytest.MonkeyPatch) -> None:
     time.tzset()
     try:
         text = time.strftime("%a, %d %b %Y %H:%M:%S", time.gmtime(time.time() + 20))
-        found = web_module._retry_after(text)
+        found = retry_after(text)
     finally:
         monkeypatch.undo()
         time.tzset()

@@ -52,7 +52,7 @@ def fetch_files(backend: PipBackend, request: FetchRequest) -> Mapping[str, Path
 def find_deviations(backend: PipBackend, request: FetchRequest) -> tuple[Deviation, ...]:
     """What the sources serve otherwise than locked: other bytes, nothing, or no answer for a file."""
     artifacts = list(request.lockfile.artifacts)
-    routes = _routes(backend, request, artifacts, Policy(frozen=True))
+    routes = _routes(backend, request, artifacts, Policy(frozen=True, frozen_by="--check --online"))
     listings = _listings(backend, request, artifacts, routes)
 
     def compare(artifact: Artifact, listing: Listing) -> Deviation | None:

@@ -146,9 +146,8 @@ class NightlyChooser:
         else:
             found = self._with_sound_neighbours(found, wanted)
             text = missing_words(found, wanted, where=self._where, keep=self._backend.catalog.facts.nightlies.keep)
-        return CellError(
-            f"{self._cell}: {text}", hint="name a complete day (`torch: nightly DATE`), or ask for fewer packages"
-        )
+        hint = "name a complete day (`torch: nightly DATE`), or ask for fewer packages"
+        return CellError(f"{self._cell}: {text}", hint=hint if found.complete else "ask for fewer packages")
 
     def _with_sound_neighbours(self, found: Days, wanted: dt.date | None) -> Days:
         """The same without days whose torch lacks its triton, as far as they would be named beside ``wanted``."""
@@ -184,7 +183,7 @@ class NightlyChooser:
         newer = sorted(other for other in {*found.incomplete, *self._lacking} if day.day < other <= last)
         if newer and newer[-1] != locked:
             lacking = self._lacking.get(newer[-1]) or ", ".join(found.incomplete[newer[-1]])
-            remarks.append(f"nightly of {day.day}: that of {newer[-1]} has no {lacking} for {self._where}")
+            remarks.append(f"nightly of {day.day}: that of {newer[-1]} has no {lacking} that fits {self._where}")
         return tuple(remarks)
 
     # -- pages for uv ---------------------------------------------------------------------------------------------

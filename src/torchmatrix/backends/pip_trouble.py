@@ -47,7 +47,7 @@ def page_trouble(
             return error
         if listing.status == 403 and source != PYTORCH:  # which says 403 to what it does not have
             return SourceUnreachableError(
-                f"source {source}: {listing.where} answered 403", hint=answer_hint(listing.status)
+                f"source {source}: {listing.where} answered 403", hint=answer_hint(listing.status, source)
             )
         if lockfile is not None and (expired := _expired(lockfile, name, listing)):
             return expired

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from torchmatrix.errors import IntegrityError, UsageError
@@ -27,6 +28,8 @@ DESCRIPTION, RECORD, REQUIREMENTS, README, WHEELS = (
 )
 TEXTS = (RECORD, REQUIREMENTS, README)
 """The small files after the description, in their order in the archive."""
+_WORDS = (REQUIREMENTS, README)
+"""Written anew from the record when a bundle is unpacked: their words change from release to release."""
 TEXT_LIMIT = 16 * 2**20
 """Bytes that a small file may have: it is read as a whole. The record of 500 artifacts has 0.2 MB."""
 SIZE_LIMIT = 2**50
@@ -95,6 +98,38 @@ def describe(lockfile: Lockfile, files: Iterable[Member]) -> Description:
     )
 
 
+def text_member(path: str, data: bytes) -> Member:
+    """The member of a small file."""
+    return Member(path=path, size=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+
+def own_texts(lockfile: Lockfile) -> dict[str, bytes]:
+    """The small files that follow from a record, in their order in the archive."""
+    return {
+        REQUIREMENTS: requirements_text(lockfile).encode("ascii"),
+        README: readme_text(lockfile).encode("ascii"),
+    }
+
+
+def in_own_words(description: Description, lockfile: Lockfile) -> Description:
+    """The description as this release writes it: what words say follows from the record, whatever an archive says."""
+    texts = own_texts(lockfile)
+    return describe(
+        lockfile, [text_member(one.path, texts[one.path]) if one.path in texts else one for one in description.files]
+    )
+
+
+def same_but_for_words(one: Description, other: Description) -> bool:
+    """Whether two descriptions are of one bundle, by whichever releases they were written."""
+    first, second = (
+        replace(
+            side, needs="", minimum_driver=None, files=tuple(file for file in side.files if file.path not in _WORDS)
+        )
+        for side in (one, other)
+    )
+    return first == second
+
+
 def render_description(description: Description) -> bytes:
     """The bytes of bundle.json, one file a line."""
     head = {
@@ -122,17 +157,58 @@ def parse_description(data: bytes, archive: object) -> Description:
     Raises `UsageError` for a schema newer than ours, `IntegrityError` for anything else that is not one.
     """
     try:
-        value = json.loads(data)
-        schema = value["schema"]
+        value = _json(data)
+        schema = _field(value, "schema")
         if isinstance(schema, int) and not isinstance(schema, bool) and schema > SCHEMA:
             raise UsageError(
                 f"{archive}: a bundle of a newer torchmatrix (schema {schema}, this one reads {SCHEMA})",
                 hint="upgrade torchmatrix",
             )
         return _parse(value)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise IntegrityError(f"{archive}: {DESCRIPTION} is not valid: {reason}", hint=FETCH_AGAIN) from error
+    except (ValueError, TypeError) as error:
+        raise IntegrityError(f"{archive}: {DESCRIPTION} is not valid: {error}", hint=FETCH_AGAIN) from error
+
+
+def _json(data: bytes) -> Mapping[str, Any]:
+    """``ValueError`` or ``TypeError`` in words of ours: those of Python's speak of its types and limits."""
+    try:
+        value = json.loads(data.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise ValueError("it is not UTF-8") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"it is no JSON (line {error.lineno}, column {error.colno})") from error
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    except ValueError as error:  # a number of thousands of digits
+        raise ValueError("it has a number that is larger than any file") from error
+    return _object(value, "it")
+
+
+def _object(value: object, what: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"{what} is {_kind(value)} instead of an object with names and values")
+    return value
+
+
+def _field(value: Mapping[str, Any], name: str) -> Any:
+    if name not in value:
+        raise ValueError(f"{name!r} is missing")
+    return value[name]
+
+
+def _kind(value: object) -> str:
+    """What JSON calls a value."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    if isinstance(value, str):
+        return "a text"
+    return "a list" if isinstance(value, list) else "an object" if isinstance(value, dict) else "a number"
+
+
+def _known(value: Mapping[str, Any], names: Iterable[str], what: str) -> None:
+    """Names that no bundle of this schema has could say anything to whoever reads the file."""
+    if odd := next((name for name in value if name not in names), None):
+        raise ValueError(f"{what} has {odd[:100]!r}, which no bundle of schema {SCHEMA} has")
 
 
 FETCH_AGAIN = "get the bundle again, and compare its sha256 with the one that `torchmatrix bundle` printed"
@@ -142,17 +218,20 @@ FETCH_AGAIN = "get the bundle again, and compare its sha256 with the one that `t
 def _parse(value: Mapping[str, Any]) -> Description:
     if value["schema"] != SCHEMA or isinstance(value["schema"], bool):
         raise ValueError(f"its schema {value['schema']!r} is unknown")
-    plain: dict[str, Any] = {
-        name: value[name] for name in Description.__dataclass_fields__ if name not in ("files", "needs")
-    }
+    names = tuple(Description.__dataclass_fields__)
+    _known(value, ("schema", "implementation", *names), "it")
+    plain: dict[str, Any] = {name: _field(value, name) for name in names if name not in ("files", "needs")}
     for name, text in plain.items():
         if not isinstance(text, str) and not (name in ("floor", "minimum_driver") and text is None):
-            raise TypeError(f"{name} is not text")
+            raise TypeError(f"{name} is {_kind(text)} instead of text")
     if not CELL_ID.fullmatch(plain["cell"]):
         raise ValueError(f"{plain['cell']!r} is no cell id")
-    if value["implementation"] != "cpython" or not isinstance(value["needs"], str):
+    if _field(value, "implementation") != "cpython" or not isinstance(_field(value, "needs"), str):
         raise ValueError("it names no CPython, or says in no words what is needed")
-    files = tuple(_member(one) for one in value["files"])
+    listed = _field(value, "files")
+    if not isinstance(listed, list):
+        raise TypeError(f"files is {_kind(listed)} instead of a list")
+    files = tuple(_member(_object(one, f"files[{number}]")) for number, one in enumerate(listed))
     if tuple(one.path for one in files[: len(TEXTS)]) != TEXTS:
         raise ValueError(f"its files do not begin with {', '.join(TEXTS)}")
     description = Description(**plain, needs=value["needs"], files=files)
@@ -168,9 +247,10 @@ def _parse(value: Mapping[str, Any]) -> Description:
 
 
 def _member(value: Mapping[str, Any]) -> Member:
-    path, size, sha256 = value["path"], value["size"], value["sha256"]
+    path, size, sha256 = (_field(value, name) for name in ("path", "size", "sha256"))
     if not isinstance(path, str):
-        raise TypeError("a path is not text")
+        raise TypeError(f"a path is {_kind(path)} instead of text")
+    _known(value, ("path", "size", "sha256"), repr(path))
     if not isinstance(size, int) or isinstance(size, bool) or size < 0:
         raise ValueError(f"{path!r}: its size is not a number of bytes")
     if size >= SIZE_LIMIT:

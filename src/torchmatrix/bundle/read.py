@@ -10,7 +10,7 @@ import hashlib
 import os
 import secrets
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -29,13 +29,17 @@ from torchmatrix.bundle.contents import (
     Member,
     check_against,
     check_record,
+    in_own_words,
+    own_texts,
     parse_description,
+    render_description,
+    same_but_for_words,
     same_requirements,
 )
 from torchmatrix.bundle.write import BUFFER, silent
 from torchmatrix.console import human_bytes
 from torchmatrix.errors import HostError, IntegrityError, UsageError
-from torchmatrix.files import cannot_write, place_folder, sweep_temporary
+from torchmatrix.files import cannot_write, place_folder, sweep_temporary, temporaries
 from torchmatrix.host import free_disk
 from torchmatrix.lock.record import DamagedRecordError, parse_record
 
@@ -43,6 +47,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from torchmatrix.lock.model import Lockfile
+
+_INSIDE = "bundle"
+"""Names the temporary folder in a folder that is there already: that may be reached by another name the next time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +120,9 @@ def peek(archive: Path) -> Description:
 def unpack(archive: Path, folder: Path, *, progress: Callable[[int, int], None] = silent) -> Unpacked:
     """Check every byte of a bundle and make it appear as ``folder``; its caller holds a lock for that folder.
 
-    Where the same bundle is there already, archive and folder are checked and nothing is written. Raises `UsageError`
+    The record and the artifacts are unpacked as they are; list, requirements and note are written from the record, so
+    that no words of anybody else's stand there. Where the same bundle is there already, archive and folder are checked
+    and nothing is written. Raises `UsageError`
     for what is no bundle, a bundle of a newer release, and a folder that is something else; `IntegrityError` for
     anything tampered with; `HostError` for the disk.
     """
@@ -122,18 +131,18 @@ def unpack(archive: Path, folder: Path, *, progress: Callable[[int, int], None] 
         listed = _first(source)
         description = parse_description(listed, archive)
         _check_size(source, description, len(listed))
-        if present := _same_bundle(folder, listed, archive):
+        if present := _same_bundle(folder, description, archive):
             lockfile = _read_members(source, description, None)
-            _check_folder(folder, description)
+            _check_folder(folder, present)
         else:
-            lockfile = _unpack_fresh(source, description, listed, folder)
+            lockfile = _unpack_fresh(source, description, folder)
         return Unpacked(
             folder=folder,
-            description=description,
+            description=present or in_own_words(description, lockfile),
             lockfile=lockfile,
             sha256=source.digest.hexdigest(),
             size=source.size,
-            fresh=not present,
+            fresh=present is None,
         )
 
 
@@ -159,7 +168,12 @@ def _first(source: _Source) -> bytes:
         described = what_is(block)
         if described is None:
             raise _no_bundle(source)
-        raise source.wrong(f"it begins with {described[0]!r}, {described[1]}, instead of CELL/{DESCRIPTION}")
+        path, kind = described
+        cell, _, name = path.partition("/")
+        found = f"it begins with {path!r}, {kind}, instead of CELL/{DESCRIPTION}"
+        if kind == "a file" and name == DESCRIPTION and CELL_ID.fullmatch(cell):
+            found = f"the header of {path!r} has another form, mode, owner or time than bundles have"
+        raise source.wrong(f"{found}: `torchmatrix bundle` did not write it (was it packed again?)")
     path, size = member
     cell, _, name = path.partition("/")
     if name != DESCRIPTION or not CELL_ID.fullmatch(cell):
@@ -190,20 +204,47 @@ def _check_size(source: _Source, description: Description, listed: int) -> None:
         )
 
 
-def _same_bundle(folder: Path, listed: bytes, archive: Path) -> bool:
-    """Whether the bundle is in ``folder`` already; `UsageError` when something else is."""
+def _same_bundle(folder: Path, description: Description, archive: Path) -> Description | None:
+    """The list of the bundle where it is in ``folder`` already; `UsageError` when something else is."""
     try:
-        if not folder.is_symlink() and (not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))):
-            return False
+        if not folder.is_symlink() and (not folder.exists() or (folder.is_dir() and _is_free(folder))):
+            return None
         own = folder / DESCRIPTION
-        if own.is_file() and not own.is_symlink() and own.stat().st_size == len(listed) and own.read_bytes() == listed:
-            return True
+        if own.is_file() and not own.is_symlink() and own.stat().st_size <= TEXT_LIMIT:
+            with suppress(UsageError, IntegrityError):
+                present = parse_description(own.read_bytes(), own)
+                if same_but_for_words(present, description):
+                    sweep_temporary(folder, _INSIDE)
+                    return present
     except OSError as error:
         raise HostError(f"{folder}: cannot be looked at: {error.strerror}", hint="name another with --into") from error
     raise UsageError(
         f"{folder}: exists and does not hold this bundle ({archive})",
         hint="name another folder with --into, or remove this one",
     )
+
+
+def _is_free(folder: Path) -> bool:
+    """Whether a folder is empty, or holds nothing but what an unpacking into it that was killed has left."""
+    names = {path.name for path in folder.iterdir()}
+    left = {path.name for path in temporaries(folder, _INSIDE) if path.is_dir() and not path.is_symlink()}
+    if not left or names == left:
+        return names == left
+    # It was killed while it moved what was finished: a name is here or still there, the list always there.
+    (waiting,) = left if len(left) == 1 else ("",)
+    there = {path.name for path in (folder / waiting).iterdir()} if waiting else set()
+    return DESCRIPTION in there and names - left <= {*TEXTS, WHEELS} - there
+
+
+def _clear(folder: Path) -> None:
+    """Remove what `_is_free` allows."""
+    for name in (*TEXTS, WHEELS):
+        path = folder / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    sweep_temporary(folder, _INSIDE)
 
 
 def _check_folder(folder: Path, description: Description) -> None:
@@ -229,22 +270,28 @@ def _changed(path: Path) -> IntegrityError:
     )
 
 
-def _unpack_fresh(source: _Source, description: Description, listed: bytes, folder: Path) -> Lockfile:
-    free = free_disk(folder.parent)
+def _unpack_fresh(source: _Source, description: Description, folder: Path) -> Lockfile:
+    # A folder that is there may be the current one or a mount point, which nothing can be renamed onto.
+    inside = folder.is_dir()
+    free = free_disk(folder if inside else folder.parent)
     if free < source.size:
         raise HostError(
             f"{folder}: the bundle has {human_bytes(source.size)}, and {human_bytes(free)} are free there",
             hint="free space, or unpack it on another disk with --into DIR",
         )
-    temporary = folder.parent / f".{folder.name}.{secrets.token_hex(4)}.tmp"
+    at, name = (folder, _INSIDE) if inside else (folder.parent, folder.name)
+    temporary = at / f".{name}.{secrets.token_hex(4)}.tmp"
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        sweep_temporary(folder.parent, folder.name)
+        at.mkdir(parents=True, exist_ok=True)
+        if folder.name:
+            sweep_temporary(folder.parent, folder.name)
+        if inside:
+            _clear(folder)
         temporary.mkdir()
         (temporary / WHEELS).mkdir()
-        _write(temporary / DESCRIPTION, iter((listed,)))
         lockfile = _read_members(source, description, temporary)
-        place_folder(temporary, folder)
+        _write(temporary / DESCRIPTION, iter((render_description(in_own_words(description, lockfile)),)))
+        place_folder(temporary, folder, last=DESCRIPTION)
     except OSError as error:
         raise cannot_write(folder, error) from error
     finally:
@@ -268,8 +315,8 @@ def _read_members(source: _Source, description: Description, folder: Path | None
                 lockfile = _record(source, description, data)
             elif lockfile is not None and member.path == REQUIREMENTS and not same_requirements(data, lockfile):
                 raise source.wrong(f"{REQUIREMENTS} is not what {RECORD} gives")
-            if folder is not None:
-                _write(folder / member.path, iter((data,)))
+            if folder is not None and lockfile is not None:
+                _write(folder / member.path, iter((own_texts(lockfile).get(member.path, data),)))
         else:
             _take_wheel(source, member, folder, digest)
         source.expect(padding(member.size), f"there is something between {member.path} and the next file")

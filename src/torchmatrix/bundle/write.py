@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING
 from torchmatrix.bundle.archive import END, header, padding, room
 from torchmatrix.bundle.contents import (
     DESCRIPTION,
-    README,
     RECORD,
-    REQUIREMENTS,
     WHEELS,
     Member,
     check_record,
     describe,
-    readme_text,
+    own_texts,
     render_description,
-    requirements_text,
+    text_member,
 )
 from torchmatrix.console import human_bytes
 from torchmatrix.errors import HostError, IntegrityError, UsageError
@@ -68,14 +66,10 @@ def write_bundle(
             f"{lockfile.cell}: its lockfile cannot be bundled: {error}",
             hint="look at its cell.json; torchmatrix lock writes it anew",
         ) from error
-    texts = {
-        RECORD: record,
-        REQUIREMENTS: requirements_text(lockfile).encode("ascii"),
-        README: readme_text(lockfile).encode("ascii"),
-    }
-    members = [*(_text_member(path, data) for path, data in texts.items()), *_artifact_members(lockfile, files)]
+    texts = {RECORD: record, **own_texts(lockfile)}
+    members = [*(text_member(path, data) for path, data in texts.items()), *_artifact_members(lockfile, files)]
     description = render_description(describe(lockfile, members))
-    listed = [_text_member(DESCRIPTION, description), *members]
+    listed = [text_member(DESCRIPTION, description), *members]
     total = sum(room(f"{lockfile.cell}/{one.path}", one.size) for one in listed) + len(END)
     free = free_disk(target.parent)
     if free < total:
@@ -96,10 +90,6 @@ def write_bundle(
 
     write_blocks(target, blocks())
     return Written(path=target, sha256=digest.hexdigest(), size=total)
-
-
-def _text_member(path: str, data: bytes) -> Member:
-    return Member(path=path, size=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
 def _artifact_members(lockfile: Lockfile, files: Mapping[str, Path]) -> Iterator[Member]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from torchmatrix.cli.context import Context
     from torchmatrix.lock.model import Lockfile
 
+_STREAMS = re.compile(r"/dev/(?:std(?:in|out|err)|fd/\d+)|/proc/[^/]+/fd/\d+")
+"""Names of what is open already: a file behind one would be replaced beside the stream, not written to."""
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
 _REDRAW = 0.1
 """Seconds between two progress lines."""
 
@@ -51,9 +56,7 @@ def handle_bundle(context: Context) -> int:
 
     lockfile, record = _locked(context)
     target = (context.options.output or Path(f"{lockfile.cell}.tar")).absolute()
-    if target.is_dir() or not target.parent.is_dir():
-        what = "is a folder" if target.is_dir() else "its folder does not exist"
-        raise UsageError(f"{target}: {what}", hint="name a file in a folder that exists with -o FILE")
+    _check_target(context, target)
     files = fetching.fetch_artifacts(lockfile, context.workspace)
     with context.store.lock(_lock_name(target), on_wait=_waiting(context, lockfile.cell)):
         sweep_temporary(target.parent, target.name)
@@ -69,7 +72,7 @@ def handle_bundle(context: Context) -> int:
             }
         )
         return 0
-    context.console.data(f"{written.sha256}  {context.options.output or target.name}")
+    context.console.data(_checksum_line(written.sha256, str(context.options.output or target.name)))
     artifacts = counted(len(lockfile.artifacts), "artifact")
     context.console.say(f"{lockfile.cell}: {artifacts}, {human_bytes(written.size)} ({written.size} bytes)")
     return 0
@@ -82,6 +85,12 @@ def handle_unbundle(context: Context) -> int:
     from torchmatrix.pipeline import CellResult
 
     archive = context.options.file
+    if (address := _ADDRESS.match(str(archive))) and not archive.exists():
+        # Without the address itself: it may hold a password.
+        raise UsageError(
+            f"{address[1]}: is the beginning of an address; a bundle is read from a file",
+            hint="download it first, compare its sha256, and name the file",
+        )
     cell = peek(archive).cell
     folder = (context.options.into or Path(cell)).absolute()
     with context.store.lock(_lock_name(folder), on_wait=_waiting(context, cell)):
@@ -93,6 +102,39 @@ def handle_unbundle(context: Context) -> int:
         rebuilt = rebuild(unpacked, _tools(context))
     _print(context, unpacked, rebuilt)
     return CellResult(cell=cell, verification=rebuilt.verification).exit_code
+
+
+def _check_target(context: Context, target: Path) -> None:
+    """`UsageError` for what an archive would never be wanted in the place of, and for what it cannot be put into."""
+    hint, what = "name a file in a folder that exists with -o FILE", None
+    if context.options.output is not None and str(context.options.output) == "-":
+        raise UsageError("-: a bundle is not written to stdout, which gets its sha256", hint="name a file with -o FILE")
+    try:
+        if _STREAMS.fullmatch(str(target)) or (target.exists() and not target.is_file() and not target.is_dir()):
+            what = "is a device, a pipe or an open stream; a bundle is written to a file beside and renamed when whole"
+        elif target.is_dir():
+            what = "is a folder"
+        elif not target.parent.is_dir():
+            what = "its folder does not exist"
+        elif target.exists() and target.samefile(context.workspace.matrix.path):
+            what = "is the matrix"
+        elif target.resolve().is_relative_to(context.workspace.envs.resolve()):
+            what, hint = "is among the lockfiles in envs/, which are committed", "name a file elsewhere with -o FILE"
+    except (OSError, ValueError) as error:
+        what = f"cannot be looked at: {getattr(error, 'strerror', None) or error}"
+    if what:
+        raise UsageError(f"{printable(str(target))}: {what}", hint=hint)
+
+
+def _checksum_line(sha256: str, name: str) -> str:
+    """As ``sha256sum`` writes it: a line that begins with a backslash has escapes in its name."""
+    shown = printable(name if os.sep == "\\" else name.replace("\\", r"\\"))
+    return f"{'' if shown == name else chr(92)}{sha256}  {shown}"
+
+
+def printable(name: str) -> str:
+    """A path in one line that no terminal obeys: what cannot be printed, or is no UTF-8, is escaped as in Python."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in name)
 
 
 def _locked(context: Context) -> tuple[Lockfile, bytes]:
@@ -156,9 +198,8 @@ def _tools(context: Context) -> Tools:
 def _say_unpacked(context: Context, unpacked: Unpacked) -> None:
     how = "unpacked in" if unpacked.fresh else "already there, unchanged:"
     artifacts = counted(len(unpacked.lockfile.artifacts), "artifact")
-    context.console.say(
-        f"{unpacked.description.cell}: {artifacts}, {human_bytes(unpacked.size)}, {how} {unpacked.folder}"
-    )
+    folder = printable(str(unpacked.folder))
+    context.console.say(f"{unpacked.description.cell}: {artifacts}, {human_bytes(unpacked.size)}, {how} {folder}")
 
 
 def _print(context: Context, unpacked: Unpacked, rebuilt: Rebuilt | None) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torchmatrix.cli.context import Context
     from torchmatrix.lock.model import Lockfile
     from torchmatrix.lock.revisions import Repository
+    from torchmatrix.lock.trees import CellDiff
 
 ENVS, RECORD = "envs", "cell.json"
 WORKING_TREE = "working tree"
@@ -52,6 +53,20 @@ class Side:
         """The lockfile of a side that is one; ``None`` when it was found to have none."""
         return next(iter(self.cells.values()), None)
 
+    @property
+    def misplaced(self) -> tuple[str, ...]:
+        """Remarks on lockfiles that lie in the folder of another cell."""
+        places = {name: one.cell for name, one in self.cells.items()}
+        if self.path is not None:
+            folder, only = self.path.absolute().parent, self.lockfile
+            named = self.path.name == RECORD and folder.parent.name == ENVS
+            places = {folder.name: only.cell} if only and named else {}
+        return tuple(
+            f"{_shown(self.label)}: the lockfile in {_shown(name)}/ is that of the cell {_shown(cell)}: was it copied?"
+            for name, cell in places.items()
+            if name != cell
+        )
+
 
 def handle(context: Context) -> int:
     """Print what changed."""
@@ -60,6 +75,8 @@ def handle(context: Context) -> int:
     from torchmatrix.lock.trees import compare, trees_json
 
     before, after = _sides(context)
+    for text in dict.fromkeys((*before.misplaced, *after.misplaced)):
+        context.console.warn(text)
     style = "json" if context.json_mode else context.options.format
     title = f"{before.label} -> {after.label}"
     if not before.tree and not after.tree:
@@ -71,7 +88,7 @@ def handle(context: Context) -> int:
         else:
             context.console.data(diff_output.pair_text(old, new, context.console))
         return 0
-    cells = compare(before.cells, after.cells)
+    cells = tuple(_with_cells(cell) for cell in compare(before.cells, after.cells))
     if not cells:
         raise UsageError(f"no lockfile on either side: {title}", hint="torchmatrix lock writes them to envs/")
     if style == "json":
@@ -81,6 +98,13 @@ def handle(context: Context) -> int:
     else:
         context.console.data(diff_output.trees_text(cells, context.console))
     return 0
+
+
+def _with_cells(cell: CellDiff) -> CellDiff:
+    """With a remark where the lockfiles in one folder are those of two cells."""
+    if cell.before is None or cell.after is None or cell.before.cell == cell.after.cell:
+        return cell
+    return replace(cell, remarks=(f"cell: {cell.before.cell} -> {cell.after.cell}", *cell.remarks))
 
 
 def _sides(context: Context) -> tuple[Side, Side]:
@@ -131,13 +155,15 @@ class Finder:
         """The side that ``name`` means. Raises `UsageError` when it means nothing, or a lockfile cannot be used."""
         if "\0" in name:
             raise UsageError(f"{name!r}: no path and no revision holds a NUL", hint=f"name {_WHAT}")
+        if not name.strip():
+            raise UsageError(f"{name!r}: no lockfile: the name is empty", hint=f"name {_WHAT}")
         revision, path = _split(name)
         if path == "":
             return self._of_revision(revision, None, name)
-        if name and os.path.lexists(name):
+        if os.path.lexists(name):
             return self._of_path(Path(name), name)
         cell = self.project / ENVS / name / RECORD
-        if name and PurePath(name).name == name and os.path.lexists(cell):
+        if PurePath(name).name == name and os.path.lexists(cell):
             return _one(name, cell)
         return self._of_revision(revision, path, name)
 
@@ -291,7 +317,9 @@ def _all(label: str, names: Iterable[str], read: Callable[[str], Lockfile | None
         except OSError as error:
             wrong.append(f"{name}: cannot be read: {error.strerror}")
         else:
-            if lockfile is not None:
+            if lockfile is None:
+                wrong.append(f"{name}: its {RECORD} is a link to nothing")
+            else:
                 cells[name] = lockfile
     if wrong:
         raise UsageError(
@@ -299,6 +327,10 @@ def _all(label: str, names: Iterable[str], read: Callable[[str], Lockfile | None
             hint="mend them with torchmatrix lock CELL, or compare single cells: torchmatrix diff REV:CELL CELL",
         )
     return cells
+
+
+def _shown(text: str) -> str:
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def _is_record(path: str) -> bool:

@@ -125,6 +125,11 @@ def _configuration(context: Context) -> Section:
         rows.append(("default index", "uv's own (nothing configures another one)"))
     for name, settings in config.mirrors.items():
         rows += [(f"mirror of {name}", f"{redact(setting.value)} (from {setting.origin})") for setting in settings]
+    with suppress(TorchmatrixError):  # the cells section says what is wrong with the matrix
+        from torchmatrix.sources.routes import PYTORCH, strangers
+
+        if remark := strangers(config, ("pypi", PYTORCH, *context.matrix.sources)):
+            rows.append(("unknown names", remark))
     rows += [("find-links", f"{redact(s.value)} (from {s.origin}; stands in only)") for s in config.find_links]
     rows += [("extra index", f"{redact(s.value)} (from {s.origin}; stands in only)") for s in config.extra_indexes]
     if config.cert:

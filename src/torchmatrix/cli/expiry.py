@@ -22,7 +22,10 @@ def expiry_warning(lockfile: Lockfile | None, today: dt.date) -> str | None:
         return None
     when = f"in {left} day{'s' * (left != 1)}, on {lockfile.expires}" if left > 0 else f"since about {lockfile.expires}"
     verb = "will not list" if left > 0 else "may not list"
+    pinned = str(lockfile.inputs.get("torch", "")).startswith("nightly ")
+    upgrade = f"renew it with `torchmatrix lock {lockfile.cell} --upgrade`"
+    renew = "name a later day in matrix.yaml" if pinned else upgrade
     return (
         f"{lockfile.cell}: the index {verb} torch {lockfile.torch} any more {when}; keep it with "
-        f"`torchmatrix bundle {lockfile.cell}`, or renew it with `torchmatrix lock {lockfile.cell} --upgrade`"
+        f"`torchmatrix bundle {lockfile.cell}`, or {renew}"
     )

@@ -163,6 +163,10 @@ def _check_mirror(name: str, setting: Setting) -> None:
     """An address is http(s), file:// or a path; what looks like neither is never printed, it may hold a password."""
     scheme, separator, _ = setting.value.partition("://")
     known = 'write https://…, file://… or the path of a folder, for example "pytorch=https://mirror.example/whl"'
+    if not setting.value.strip():
+        raise UsageError(f"{setting.origin}: the mirror of {name} is empty", hint=known)
+    if scheme in ("http", "https") and separator and (not urlsplit(setting.value).hostname or " " in setting.value):
+        raise UsageError(f"{setting.origin}: the mirror of {name} names no host that could be asked", hint=known)
     if separator and scheme not in ("http", "https", "file"):
         raise UsageError(
             f"{setting.origin}: the mirror of {name} has the scheme {scheme}://, which is none", hint=known

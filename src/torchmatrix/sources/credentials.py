@@ -243,6 +243,12 @@ def variable_of(name: str) -> str:
     return re.sub(r"[^A-Z0-9]", "_", name.upper())
 
 
+def credentials_hint(source: str) -> str:
+    """The hint of every error about credentials that a source did not accept."""
+    name = variable_of(source)
+    return f"give credentials through netrc, keyring, or UV_INDEX_{name}_USERNAME and UV_INDEX_{name}_PASSWORD"
+
+
 def _service(address: str) -> str:
     return without_userinfo(address).rstrip("/")
 

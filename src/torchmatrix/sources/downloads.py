@@ -20,6 +20,7 @@ from torchmatrix.command import redact
 from torchmatrix.errors import IntegrityError, SourceUnreachableError
 from torchmatrix.files import cannot_write
 from torchmatrix.sources.config import local_path
+from torchmatrix.sources.credentials import credentials_hint
 from torchmatrix.sources.replies import NUMBER
 from torchmatrix.sources.transfer import Progress, Transfer, hash_file
 from torchmatrix.sources.web import PROXY_LOGIN, BrokenOffError
@@ -98,7 +99,7 @@ class Downloads:
         """``sleep`` waits between connections; without one, as ``web`` does."""
         self._memory = memory
         self._web = web
-        self._sleep = sleep or web.sleep
+        self._sleep = web.sleep if sleep is None else sleep
 
     @property
     def root(self) -> Path:
@@ -285,10 +286,14 @@ class Downloads:
 
 def gone(wanted: Wanted, why: str) -> GoneError:
     """The error for a file that its source does not have any more."""
-    return GoneError(
-        f"source {wanted.source}: {wanted.file} is gone: {why}",
-        hint="nightlies are kept for about 60 days; lock again, or rebuild from a bundle (torchmatrix unbundle)",
+    nightly = ".dev" in wanted.file
+    hint = (
+        "the index keeps nightlies for about 60 days: run `torchmatrix lock --upgrade` (a day named in matrix.yaml has "
+        "to be changed there), or rebuild from a bundle (torchmatrix unbundle)"
+        if nightly
+        else "look whether it was withdrawn; lock again with `torchmatrix lock --upgrade`, or rebuild from a bundle"
     )
+    return GoneError(f"source {wanted.source}: {wanted.file} is gone: {why}", hint=hint)
 
 
 def drift(wanted: Wanted, sha256: str) -> IntegrityError:
@@ -305,16 +310,17 @@ def _require_success(wanted: Wanted, reply: Reply) -> None:
         raise gone(wanted, f"{urlsplit(wanted.url).hostname} answered {reply.status}")
     if not reply.ok:
         raise SourceUnreachableError(
-            f"source {wanted.source}: {redact(wanted.url)} answered {reply.status}", hint=answer_hint(reply.status)
+            f"source {wanted.source}: {redact(wanted.url)} answered {reply.status}",
+            hint=answer_hint(reply.status, wanted.source),
         )
 
 
-def answer_hint(status: int) -> str:
+def answer_hint(status: int, source: str) -> str:
     """What to do about a status that is no success."""
     if status == 407:
         return PROXY_LOGIN
     if status in (401, 403):
-        return "give credentials through netrc, keyring, or UV_INDEX_NAME_USERNAME and UV_INDEX_NAME_PASSWORD"
+        return credentials_hint(source)
     if status in (404, 410):
         return "check the address of the source or mirror"
     return "try again later, or name a mirror in TORCHMATRIX_MIRRORS"

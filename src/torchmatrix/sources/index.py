@@ -105,7 +105,7 @@ class Indexes:
             return Listing(files=(), where=redact(url), status=reply.status)
         if not reply.ok:
             raise SourceUnreachableError(
-                f"source {source}: {redact(url)} answered {reply.status}", hint=answer_hint(reply.status)
+                f"source {source}: {redact(url)} answered {reply.status}", hint=answer_hint(reply.status, source)
             )
         return _parsed(reply.body, reply.headers.get("content-type", ""), reply.url, source)
 

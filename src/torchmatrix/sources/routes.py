@@ -11,6 +11,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from torchmatrix.command import redact
 from torchmatrix.errors import SourceUnreachableError, UsageError
 from torchmatrix.sources.config import PYPI, PYTORCH_BASE, SourceConfig, is_flat, local_path
+from torchmatrix.sources.credentials import credentials_hint
 from torchmatrix.sources.pip_config import Setting
 from torchmatrix.sources.reach import Reach, Trouble
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from torchmatrix.sources.web import Web
 
 PYTORCH = "pytorch"
+CONDA_CHANNELS = ("conda-forge", "pytorch-conda", "nvidia")
+"""Sources that have mirrors too, though nothing here reads them yet."""
 STAND_IN = "stand-in"
 """Under this name the hosts of pip's find-links and extra indexes are known."""
 
@@ -76,6 +79,8 @@ class Policy:
     """When stand-ins may be used (DESIGN §7)."""
 
     frozen: bool = False
+    frozen_by: str = "--frozen"
+    """What asked for it, for the message."""
     nightly: bool = False
     matrix_allows_in_ci: bool = False
 
@@ -84,7 +89,7 @@ class Policy:
         if self.nightly:
             return "nightlies never come from a stand-in"
         if self.frozen:
-            return "--frozen uses no stand-in"
+            return f"{self.frozen_by} uses no stand-in"
         if config.ci and not self.matrix_allows_in_ci:
             return "under CI=true a stand-in needs `stand-in: allow` in the matrix"
         return None
@@ -220,7 +225,7 @@ class Router:
                 refusal = f"pip's find-links and extra indexes do not hold {', '.join(names) or 'it'}"
         elif candidates:
             refusal = "a stand-in is used only after a DNS, connection or TLS failure"
-        raise unreachable(source, tried, refusal)
+        raise unreachable(source, tried, refusal, strangers(self._config, self._addresses))
 
     def local_stand_in(self, source: str, *, policy: Policy, names: Iterable[str]) -> Route | None:
         """Offline: the folder that stood in for ``source`` before, if it is here and still holds ``names``."""
@@ -262,11 +267,27 @@ def wheel_name(filename: str) -> str | None:
         return None
 
 
-def unreachable(source: str, tried: list[Reach], refusal: str | None = None) -> SourceUnreachableError:
+def strangers(config: SourceConfig, known: Iterable[str]) -> str:
+    """Names in the configuration of mirrors and file hosts that no source has, in words; empty where there are none."""
+    named = {*config.mirrors, *config.file_hosts} - {*known, *CONDA_CHANNELS}
+    if not named:
+        return ""
+    from difflib import get_close_matches
+
+    near = get_close_matches(min(named).lower(), list(known), n=1)
+    meant = f"; did you mean {near[0]}?" if near else ""
+    return f"the configuration names {', '.join(sorted(named))}, and no source here is called so{meant}"
+
+
+def unreachable(
+    source: str, tried: list[Reach], refusal: str | None = None, remark: str = ""
+) -> SourceUnreachableError:
     """The error that says which hosts were tried, why each failed, and what to set."""
     message = f"source {source} cannot be reached: {_reasons(tried)}"
     if refusal:
         message += f" (and {refusal})"
+    if remark:
+        message += f"; {remark}"
     return SourceUnreachableError(message, hint=next((r.hint for r in tried if r.hint), None) or what_to_set(source))
 
 
@@ -277,14 +298,6 @@ def what_to_set(source: str) -> str:
         f"set {variable} to a mirror (URL or folder of wheels), HTTPS_PROXY to a proxy, SSL_CERT_FILE to your "
         "certificates, or use --offline with a warm cache"
     )
-
-
-def credentials_hint(source: str) -> str:
-    """The hint of every error about credentials that were not accepted."""
-    from torchmatrix.sources.credentials import variable_of
-
-    name = variable_of(source)
-    return f"give credentials through netrc, keyring, or UV_INDEX_{name}_USERNAME and UV_INDEX_{name}_PASSWORD"
 
 
 def _reasons(tried: list[Reach]) -> str:

@@ -67,7 +67,7 @@ class Web:
         self._credentials = credentials
         self.stopping = threading.Event()
         """Set when the run is to end: whoever asks, waits or receives fails at the next step."""
-        self.sleep = sleep or self.stopping.wait
+        self.sleep: Callable[[float], object] = self.stopping.wait if sleep is None else sleep
         self._reached: Once[str, Reach] = Once()
         self._pages: Once[tuple[str, str], Reply] = Once()
         self._proxies: dict[str, urllib3.ProxyManager] = {}
