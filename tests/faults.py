@@ -249,8 +249,8 @@ def problems(step: Step, fault: Fault, ended: Ended) -> list[str]:
     if ended.code != code:
         found.append(f"exit {ended.code}, not {code}")
     allowed = {"untouched"} if step.builds or code else {"right"}
-    if step.method == "HEAD" and code == 0:
-        allowed.add("right, but for a size")  # a size that nobody tells is left out
+    if step.method == "HEAD" and (_is_refusal(fault) or fault.harm in (Harm.LONG, Harm.SHORT)):
+        allowed = {"right, but for a size"}  # one that nobody tells is left out, one that is wrong nothing shows
     if ended.envs not in allowed:
         found.append(f"envs/: {ended.envs}")
     if ended.seconds > SLOWEST:
@@ -270,8 +270,11 @@ def problems(step: Step, fault: Fault, ended: Ended) -> list[str]:
 
 def expected_code(step: Step, fault: Fault) -> int:
     """0 where repeating helps or the answer can be done without, 5 where bytes differ, else 4."""
-    if fault.times is not None or (step.method == "HEAD" and fault.host is None):
+    if fault.times is not None:
         return 0
+    if step.method == "HEAD" and fault.host is None:
+        # Of a HEAD there is no body to harm, and what is no answer to it is asked for by GET; the rest may pass.
+        return 4 if fault.harm in (Harm.STATUS, Harm.RESET, Harm.STALL) and not _is_refusal(fault) else 0
     if fault.harm is Harm.SHORT and step.name == "build: PyTorch page":
         return 0  # uv does not notice that half of an HTML page is missing; the locked file stands in the other half
     if fault.harm is Harm.LONG and step.name == "lock: file without a hash":
@@ -281,6 +284,11 @@ def expected_code(step: Step, fault: Fault) -> int:
     if fault.status == 404 and step.name == "lock: default page":
         return 1  # an index says that of a package it does not have
     return 4
+
+
+def _is_refusal(fault: Fault) -> bool:
+    """Whether the server would answer the same tomorrow."""
+    return fault.harm is Harm.STATUS and fault.status in (401, 403, 404)
 
 
 def _reason(fault: Fault) -> str:

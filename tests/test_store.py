@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -315,6 +316,29 @@ def test_a_memory_that_cannot_be_written_costs_nothing(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file where the store belongs")
     Store(tmp_path / "cache").memorize("sizes", {"a": 1})
     assert Store(tmp_path / "cache").remember("sizes") == {}
+
+
+def test_threads_and_objects_lose_nothing_of_each_other(store: Store) -> None:
+    """Half of them have a store object of their own, as other processes have."""
+    start = threading.Barrier(32)
+
+    def add(number: int) -> None:
+        own = store if number % 2 else Store(store.root)
+        start.wait(10)
+        for turn in range(3):
+            own.memorize("sizes", {f"{number}-{turn}": number})
+
+    with ThreadPoolExecutor(32) as pool:
+        list(pool.map(add, range(32)))
+    assert store.remember("sizes") == {f"{number}-{turn}": number for number in range(32) for turn in range(3)}
+
+
+def test_a_memory_that_cannot_be_locked_costs_nothing(store: Store) -> None:
+    store.memorize("sizes", {"a": 1})
+    shutil.rmtree(store.root / "locks")
+    (store.root / "locks").write_text("a file where the folder belongs, as a disk that refuses")
+    store.memorize("sizes", {"b": 2})
+    assert store.remember("sizes") == {"a": 1}
 
 
 # Usage

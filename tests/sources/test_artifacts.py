@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -12,17 +13,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.sources.test_reach import closed_port, web
-from torchmatrix.sources.artifacts import default_index_path, file_name, sizes
+from tests.sources.test_reach import closed_port, config
+from tests.support.faulty import ScriptedServer
+from torchmatrix.errors import IntegrityError, SourceUnreachableError
+from torchmatrix.sources.artifacts import Asked, default_index_path, file_name, sizes
+from torchmatrix.sources.hosts import FileHosts
+from torchmatrix.sources.web import Web
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.support import faulty
     from tests.support.index import FakeIndex
 
 BYTES = b"the bytes of a wheel" * 1000
 SHA256 = hashlib.sha256(BYTES).hexdigest()
+
+
+def web() -> Web:
+    """Knows this machine as a host of everything, and never waits."""
+    own = config(file_hosts={"pytorch": ("127.0.0.1",)})
+    return Web(own, hosts=FileHosts(own), sleep=lambda _: None)
 
 
 def size_of(address: str) -> int | None:
@@ -81,7 +93,7 @@ def test_a_redirect_is_followed_to_the_file(fake_index: FakeIndex) -> None:
     assert size_of(fake_index.address("/old.whl")) == len(BYTES)
 
 
-@pytest.mark.parametrize("status", [404, 403, 401, 500])
+@pytest.mark.parametrize("status", [404, 403, 401])
 def test_an_error_page_has_no_size(fake_index: FakeIndex, status: int) -> None:
     address = fake_index.put("/torch.whl", BYTES)
     fake_index.fail("/torch.whl", status=status)
@@ -92,19 +104,95 @@ def test_without_a_length_there_is_no_size(chunked: str) -> None:
     assert size_of(f"{chunked}/torch.whl") is None
 
 
-def test_a_host_that_is_down_or_hangs_up_tells_no_size(fake_index: FakeIndex) -> None:
+def test_what_may_pass_is_no_missing_size_but_a_failure(fake_index: FakeIndex) -> None:
+    """Otherwise the same lock would write another lockfile a minute later."""
     address = fake_index.put("/torch.whl", BYTES)
     fake_index.fail("/torch.whl", reset=True)
-    assert size_of(address) is None
-    with closed_port() as port:
-        assert size_of(f"http://127.0.0.1:{port}/torch.whl") is None
-    assert size_of("https://nowhere.invalid/torch.whl") is None
+    with pytest.raises(SourceUnreachableError, match=r"127\.0\.0\.1: it broke the connection off"):
+        size_of(address)
+    with closed_port() as port, pytest.raises(SourceUnreachableError, match="refused"):
+        size_of(f"http://127.0.0.1:{port}/torch.whl")
+    with pytest.raises(SourceUnreachableError, match=r"nowhere\.invalid: .*DNS"):
+        size_of("https://nowhere.invalid/torch.whl")
 
 
-def test_a_redirect_in_a_circle_tells_no_size(fake_index: FakeIndex) -> None:
+@pytest.mark.parametrize("status", [500, 503, 507, 429])
+def test_a_server_that_is_broken_is_a_failure(fake_index: FakeIndex, status: int) -> None:
+    address = fake_index.put("/torch.whl", BYTES)
+    fake_index.fail("/torch.whl", status=status)
+    with pytest.raises(SourceUnreachableError, match=f"answered {status}") as caught:
+        size_of(address)
+    assert caught.value.hint
+
+
+def test_a_redirect_in_a_circle_is_a_failure(fake_index: FakeIndex) -> None:
     address = fake_index.put("/torch.whl", BYTES)
     fake_index.fail("/torch.whl", redirect=address)
-    assert size_of(address) is None
+    with pytest.raises(SourceUnreachableError, match="redirects more than"):
+        size_of(address)
+
+
+@pytest.mark.parametrize("status", [400, 403, 405, 501])
+def test_a_server_without_head_is_asked_by_get(fake_index: FakeIndex, status: int) -> None:
+    address = fake_index.put("/torch.whl", BYTES)
+    fake_index.fail("/torch.whl", status=status, method="HEAD")
+    assert size_of(address) == len(BYTES)
+
+
+@pytest.mark.parametrize("headers", [{"Content-Type": "text/html"}, None])
+def test_a_head_with_a_page_or_without_a_length_is_not_the_last_word(headers: dict[str, str] | None) -> None:
+    big = 1 << 26
+
+    def script(asked: faulty.Asked, wire: faulty.Wire) -> None:
+        if asked.method == "HEAD":
+            wire.answer(200, b"log in", headers, sized=headers is not None)
+        else:
+            wire.answer(200, b"the beginning", length=big)
+
+    with ScriptedServer(script) as server:
+        assert size_of(f"{server.url}/torch.whl") == big
+        assert server.methods() == ["HEAD", "GET"]
+
+
+def test_a_head_without_a_length_and_a_get_that_finds_nothing_tell_none() -> None:
+    def script(asked: faulty.Asked, wire: faulty.Wire) -> None:
+        if asked.method == "HEAD":
+            wire.answer(200, sized=False)
+        else:
+            wire.answer(404)
+
+    with ScriptedServer(script) as server:
+        assert size_of(f"{server.url}/torch.whl") is None
+
+
+def test_one_refusal_takes_no_answer_away_from_others() -> None:
+    """One cell asks for a file that leads to a stranger and for another one; other cells share one of the two."""
+    waiting = threading.Event()
+
+    def script(asked: faulty.Asked, wire: faulty.Wire) -> None:
+        assert waiting.wait(10)
+        if asked.path == "/evil.whl":
+            wire.answer(302, b"", {"Location": "https://stranger.example/evil.whl"})
+        else:
+            wire.answer(200, BYTES)
+
+    with ScriptedServer(script) as server:
+        one, asked, known = web(), Asked(), dict[str, int]()
+        evil = ("a" * 64, f"{server.url}/evil.whl", "pytorch")
+        good = ("b" * 64, f"{server.url}/good.whl", "pytorch")
+        with ThreadPoolExecutor(8) as pool:
+            bad = [pool.submit(sizes, one, [evil, good], {}, asked) for _ in range(4)]
+            fine = [pool.submit(sizes, one, [good], known, asked) for _ in range(4)]
+            waiting.set()
+            for future in bad:
+                with pytest.raises(IntegrityError, match=r"stranger\.example"):
+                    future.result()
+            for future in fine:
+                future.result()
+        with pytest.raises(IntegrityError, match=r"stranger\.example"):
+            sizes(one, [evil], known, asked)
+        assert sorted(server.methods()) == ["HEAD", "HEAD"]
+    assert known == {"b" * 64: len(BYTES)}
 
 
 def test_sizes_of_files(tmp_path: Path) -> None:

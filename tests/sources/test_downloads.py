@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -325,7 +326,9 @@ def test_a_range_that_is_refused_starts_anew(tmp_path: Path, wheel: bytes) -> No
     assert [asked.headers.get("range") for asked in gets(server)] == [f"bytes={len(wheel) + 5}-", None]
 
 
-@pytest.mark.parametrize("said", ["bytes 0-599/600", "bytes 9-10/11", "nonsense", "", "bytes */600"])
+@pytest.mark.parametrize(
+    "said", ["bytes 0-599/600", "bytes 9-10/11", f"bytes {'9' * 5000}-1/2", "nonsense", "", "bytes */600"]
+)
 def test_a_part_that_is_another_one_is_not_appended(tmp_path: Path, wheel: bytes, said: str) -> None:
     source = FileServer(wheel)
     cut = cut_at(250_000)
@@ -575,8 +578,14 @@ def test_gone(tmp_path: Path, wheel: bytes, code: int, method: str) -> None:
     with ScriptedServer(script) as server, pytest.raises(GoneError) as caught:
         fetch(downloads(tmp_path), want(server.url))
     assert caught.value.message == f"source pytorch: {FILE} is gone: 127.0.0.1 answered {code}"
-    assert "about 60 days" in (caught.value.hint or "")
+    assert "withdrawn" in (caught.value.hint or "")
     assert caught.value.exit_code == 4
+
+
+def test_a_nightly_that_is_gone_says_how_long_they_are_kept(tmp_path: Path) -> None:
+    with ScriptedServer(lambda _asked, wire: wire.answer(404)) as server, pytest.raises(GoneError) as caught:
+        fetch(downloads(tmp_path), want(server.url, file="torch-2.15.0.dev20261120-py3-none-any.whl"))
+    assert "about 60 days" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize(("code", "words"), [(401, "netrc"), (403, "netrc"), (407, "HTTPS_PROXY"), (418, "later")])
@@ -740,6 +749,48 @@ def test_one_failure_ends_the_others_soon_and_keeps_what_they_have(tmp_path: Pat
 
 def test_nothing_wanted_is_nothing_done(tmp_path: Path) -> None:
     assert downloads(tmp_path).fetch([], tell=quiet) == {}
+
+
+def test_whoever_waits_for_the_same_file_says_so(tmp_path: Path, wheel: bytes) -> None:
+    """The second one has a store object of its own, as another process has."""
+    source = FileServer(wheel)
+    receiving, go = threading.Event(), threading.Event()
+
+    def trouble(asked: Asked, wire: Wire, body: bytes) -> None:
+        receiving.set()
+        assert go.wait(10)
+
+    source.trouble = trouble
+    said: list[str] = []
+
+    def tell(text: str) -> None:
+        said.append(text)
+        if text.startswith("waiting"):
+            go.set()
+
+    with ScriptedServer(source) as server, ThreadPoolExecutor(2) as pool:
+        first = pool.submit(fetch, downloads(tmp_path), want(server.url))
+        assert receiving.wait(10)
+        second = pool.submit(downloads(tmp_path).fetch, [want(server.url)], tell=tell)
+        assert first.result() == wheel
+        assert second.result()[FILE].sha256 == digest(wheel)
+    assert said == [f"waiting for {FILE}, which is being downloaded already"]
+    assert len(gets(server)) == 1
+
+
+def test_a_download_ends_when_the_run_is_to_end(tmp_path: Path, wheel: bytes) -> None:
+    """Every connection breaks off: the wait before the next one is where it stops, and what came stays."""
+    source = FileServer(wheel)
+    source.trouble = cut_at(*[100_000] * 50)
+    config = SourceConfig(default_index=None)
+    web = Web(config, hosts=FileHosts(config, known={"pytorch": ("127.0.0.1",)}))
+    one = Downloads(Store(tmp_path), web)
+    with ScriptedServer(source) as server:
+        threading.Timer(0.1, web.stopping.set).start()
+        with pytest.raises(SourceUnreachableError, match="interrupted"):
+            one.fetch([want(server.url)], tell=quiet)
+        assert len(gets(server)) < 5
+    assert sum(partials(tmp_path)) >= 100_000
 
 
 # -- progress ------------------------------------------------------------------------------------------------------

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import gzip
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +15,11 @@ import pytest
 from tests.sources.test_reach import TLS, closed_port
 from tests.support.faulty import ScriptedServer, unsigned
 from torchmatrix.errors import IntegrityError, SourceUnreachableError
-from torchmatrix.sources.replies import retry_after
 from torchmatrix.sources.config import SourceConfig
 from torchmatrix.sources.credentials import Credentials
 from torchmatrix.sources.hosts import FileHosts
 from torchmatrix.sources.pip_config import Setting
+from torchmatrix.sources.replies import retry_after
 from torchmatrix.sources.web import LONGEST_WAIT, RETRIES, BrokenOffError, Web
 
 if TYPE_CHECKING:
@@ -242,6 +244,94 @@ def test_a_date_without_a_zone_is_gmt(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 10 < found <= 20
 
 
+# -- what all threads share ----------------------------------------------------------------------------------------
+
+
+def test_a_page_that_fails_fails_for_all_at_once() -> None:
+    with ScriptedServer(in_turn(status(500))) as server:
+        one = made()
+
+        def read(_: int) -> str:
+            with pytest.raises(SourceUnreachableError) as caught:
+                one.page(server.url, source="pytorch")
+            return caught.value.message
+
+        with ThreadPoolExecutor(24) as pool:
+            messages = set(pool.map(read, range(24)))
+        assert len(messages) == 1
+        assert not one.has_read(server.url, source="pytorch")
+    assert len(server.asked) == 1 + RETRIES
+
+
+def test_a_page_is_read_once() -> None:
+    with ScriptedServer(in_turn(fine)) as server:
+        one = made()
+        with ThreadPoolExecutor(8) as pool:
+            replies = list(pool.map(lambda _: one.page(server.url, source="pytorch"), range(8)))
+        assert one.has_read(server.url, source="pytorch")
+        assert not one.has_read(server.url, source="other")
+    assert {reply.body for reply in replies} == {b"fine"}
+    assert len(server.asked) == 1
+
+
+# -- offline and interrupted ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["get", "head", "page", "stream", "reach"])
+def test_offline_asks_nobody(way: str) -> None:
+    with ScriptedServer(in_turn(fine)) as server:
+        one = made(offline=True)
+
+        def use() -> None:
+            if way == "reach":
+                one.reach(server.url)
+            elif way == "stream":
+                with one.stream(server.url, source="pytorch"):
+                    pass
+            else:
+                getattr(one, way)(server.url, source="pytorch")
+
+        with pytest.raises(SourceUnreachableError, match=r"127\.0\.0\.1: not asked, because of --offline") as caught:
+            use()
+        assert "TORCHMATRIX_MIRRORS" in (caught.value.hint or "")
+    assert server.asked == []
+
+
+def test_offline_a_folder_can_be_reached(tmp_path: Path) -> None:
+    assert made(offline=True).reach(str(tmp_path)).ok
+
+
+def test_a_wait_ends_when_the_run_is_to_end() -> None:
+    with ScriptedServer(in_turn(status(503, Retry_After="50"))) as server:
+        config = SourceConfig(default_index=None)
+        one = Web(config)
+        threading.Timer(0.3, one.stopping.set).start()
+        started = time.monotonic()
+        assert failing(one, server.url).message == "interrupted"
+        assert time.monotonic() - started < 10
+        assert failing(one, server.url).message == "interrupted"
+    assert len(server.asked) == 1
+
+
+def test_a_body_ends_when_the_run_is_to_end() -> None:
+    def slow(wire: Wire) -> None:
+        wire.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 300\r\n\r\n" + b"x" * 100)
+        assert go.wait(10)
+        wire.raw(b"y" * 100)
+        wire.stall()
+
+    go = threading.Event()
+    with ScriptedServer(in_turn(slow)) as server:
+        one = made()
+        with one.stream(server.url, source="pytorch") as (_, blocks):
+            assert next(blocks) == b"x" * 100
+            one.stopping.set()
+            go.set()
+            with pytest.raises(SourceUnreachableError, match="interrupted") as caught:
+                next(blocks)
+    assert not isinstance(caught.value, BrokenOffError), "what was interrupted is not tried again"
+
+
 # -- stalls -------------------------------------------------------------------------------------------------------
 
 
@@ -319,7 +409,7 @@ def test_head_tells_size_and_validator_and_reads_no_body() -> None:
     assert server.asked[0].headers["accept-encoding"] == "identity"
 
 
-@pytest.mark.parametrize("said", ["-1", "a lot", "²", ""])
+@pytest.mark.parametrize("said", ["-1", "a lot", "²", "", "9" * 19, "9" * 5000])
 def test_a_length_that_is_none(said: str) -> None:
     def odd(wire: Wire) -> None:
         wire.raw(f"HTTP/1.1 200 OK\r\nContent-Length: {said}\r\n\r\n".encode("latin-1"))

@@ -165,6 +165,7 @@ def _check_mirror(name: str, setting: Setting) -> None:
     known = 'write https://…, file://… or the path of a folder, for example "pytorch=https://mirror.example/whl"'
     if not setting.value.strip():
         raise UsageError(f"{setting.origin}: the mirror of {name} is empty", hint=known)
+    _check_address(setting)
     if scheme in ("http", "https") and separator and (not urlsplit(setting.value).hostname or " " in setting.value):
         raise UsageError(f"{setting.origin}: the mirror of {name} names no host that could be asked", hint=known)
     if separator and scheme not in ("http", "https", "file"):
