@@ -46,7 +46,7 @@ def _unreachable(ground: Ground, env: dict[str, str]) -> str:
     probe = ground.fresh("real-probe")
     probe.mkdir()
     (probe / "requirements.in").write_text("iniconfig\n", encoding="utf-8")
-    argv = [ground.uv, "pip", "compile", "--quiet", "--no-cache", "requirements.in"]
+    argv: list[str | Path] = [ground.uv, "pip", "compile", "--quiet", "--no-cache", "requirements.in"]
     try:
         run(argv, env=_uv_env(env), cwd=probe)
     except SystemExit as error:

@@ -27,7 +27,7 @@ from torchmatrix.workspace import Workspace
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from torchmatrix.backends import CreateRequest, Resolution, ResolveRequest
+    from torchmatrix.backends import CreateRequest, Deviation, FetchRequest, Resolution, ResolveRequest
     from torchmatrix.sandboxes import Sandbox
     from torchmatrix.target import PythonVersion, Target
     from torchmatrix.verify import Verification
@@ -47,6 +47,12 @@ class FakeBackend:
 
     def resolve(self, request: ResolveRequest) -> Resolution:
         raise AssertionError("an environment is made from the record alone")
+
+    def fetch(self, request: FetchRequest) -> Mapping[str, Path]:
+        raise AssertionError("an environment fetches no files by itself")
+
+    def deviations(self, request: FetchRequest) -> tuple[Deviation, ...]:
+        raise AssertionError("an environment is compared with nothing")
 
     def create(self, request: CreateRequest, sandbox: Sandbox) -> tuple[str, ...]:
         self.requests.append(request)

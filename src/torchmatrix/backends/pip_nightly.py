@@ -183,7 +183,7 @@ class NightlyChooser:
         newer = sorted(other for other in {*found.incomplete, *self._lacking} if day.day < other <= last)
         if newer and newer[-1] != locked:
             lacking = self._lacking.get(newer[-1]) or ", ".join(found.incomplete[newer[-1]])
-            remarks.append(f"nightly of {day.day}: that of {newer[-1]} has no {lacking} that fits {self._where}")
+            remarks.append(f"nightly of {day.day}: that of {newer[-1]} has no {lacking} for {self._where}")
         return tuple(remarks)
 
     # -- pages for uv ---------------------------------------------------------------------------------------------
