@@ -190,3 +190,11 @@ def test_gc_keeps_to_a_size(tmp_path: Path, scene: Scene) -> None:
     must(at.run("build", "--no-verify"))
     assert answer(at.run("--json", "cache", "gc", "--keep", "1TB"))["removed"] == []
     assert len(answer(at.run("--json", "cache", "gc", "--keep", "1kB"))["removed"]) == 1
+
+
+def test_doctor_names_a_netrc_that_cannot_be_read(tmp_path: Path, scene: Scene) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login me passwort geheim\n", encoding="utf-8")
+    said = must(stage(tmp_path, scene, NETRC=str(netrc)).run("doctor")).stdout
+    assert str(netrc) in said
+    assert "geheim" not in said

@@ -163,6 +163,9 @@ def _sources(context: Context) -> Section:
         rows.append((name, _reached(backend.web.reach(address))))
         mirrors = context.source_config.mirrors.get(name, ())
         rows += [(f"{name} mirror", _reached(backend.web.reach(mirror.value))) for mirror in mirrors]
+        for one in (address, *(mirror.value for mirror in mirrors)):
+            backend.credentials.for_url(one, source=name, refused=False)
+    rows += [("credentials", remark) for remark in backend.credentials.remarks]
     return rows
 
 
