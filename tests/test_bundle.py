@@ -508,7 +508,7 @@ def test_words_of_somebody_else_do_not_get_out(tmp_path: Path) -> None:
 def test_a_bundle_that_was_packed_again(tmp_path: Path) -> None:
     good = bundle(tmp_path / "out")
     with tarfile.open(good) as archive:
-        archive.extractall(tmp_path, filter="data")
+        archive.extractall(tmp_path)  # Python 3.11.2 knows no filter yet
     for name, members, words in [
         ("folder", [CELL], f"it begins with '{CELL}/?', a folder, instead of CELL/bundle.json"),
         ("files", [f"{CELL}/{name}" for name in ("bundle.json", "cell.json")], "has another form, mode, owner or time"),
