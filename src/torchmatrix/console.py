@@ -10,7 +10,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
-from torchmatrix.command import redact
+from torchmatrix.command import redact, redact_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -49,8 +49,6 @@ class Console:
 
     def json(self, value: object) -> None:
         """Machine-readable data to stdout, keys in the order given."""
-        from torchmatrix.command import redact_values  # it brings subprocess along
-
         value = redact_values(value)
         plain = not (self.out.encoding or "utf-8").lower().startswith("utf")
         self._line(json.dumps(value, indent=2, ensure_ascii=plain, default=str), self.out)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urldefrag
 
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import Version
@@ -13,6 +13,7 @@ from packaging.version import Version
 from torchmatrix.errors import CellError
 from torchmatrix.sources.artifacts import default_index_path, file_name
 from torchmatrix.sources.config import PYPI
+from torchmatrix.sources.credentials import without_userinfo
 from torchmatrix.sources.routes import PYTORCH, Route, Via
 from torchmatrix.target import wheel_tags
 
@@ -67,7 +68,7 @@ def read_answer(text: str, cell: Cell) -> list[Found]:
             Found(
                 name=str(canonicalize_name(package["name"])),
                 version=Version(package["version"]),
-                address=_without_credentials(chosen["url"]),
+                address=urldefrag(without_userinfo(chosen["url"])).url,
                 sha256=chosen.get("hashes", {}).get("sha256"),
                 size=chosen.get("size"),
             )
@@ -81,11 +82,6 @@ def _rank(address: str, tags: Mapping[Any, int]) -> int | None:
     except InvalidWheelFilename:
         return None
     return min((tags[tag] for tag in wheel if tag in tags), default=None)
-
-
-def _without_credentials(address: str) -> str:
-    parts = urlsplit(address)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
 
 
 def base_addresses(found: list[Found], names: Mapping[str, str], routes: Mapping[str, Route]) -> dict[str, str]:

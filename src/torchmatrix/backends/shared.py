@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import Future
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
+from torchmatrix.errors import TorchmatrixError
 from torchmatrix.lock.demands import input_form
 from torchmatrix.lock.model import digest_of
+from torchmatrix.sources.once import Once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,30 +21,27 @@ class SharedResolutions:
     """Resolutions of one run by their inputs; several threads ask at the same time."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._found: dict[str, Future[tuple[ResolveRequest, Resolution] | None]] = {}
+        self._found: Once[str, tuple[ResolveRequest, Resolution]] = Once()
 
     def resolve(self, request: ResolveRequest, resolve: Callable[[ResolveRequest], Resolution]) -> Resolution:
         """``resolve(request)``, or what it gave for another cell with the same inputs, under this cell's name.
 
         A failure is not shared: its message names the cell.
         """
-        key = _key(request)
-        with self._lock:
-            future = self._found.get(key)
-            mine = future is None
-            if future is None:
-                future = self._found[key] = Future()
-        if not mine:
-            found = future.result()
-            return resolve(request) if found is None else _renamed(*found, request)
+        mine = False
+
+        def ask(_key: str) -> tuple[ResolveRequest, Resolution]:
+            nonlocal mine
+            mine = True
+            return request, resolve(request)
+
         try:
-            resolution = resolve(request)
-        except BaseException:
-            future.set_result(None)
-            raise
-        future.set_result((request, resolution))
-        return resolution
+            original, resolution = self._found.get(_key(request), ask)
+        except TorchmatrixError:
+            if mine:
+                raise
+            return resolve(request)
+        return resolution if mine else _renamed(original, resolution, request)
 
 
 def _key(request: ResolveRequest) -> str:

@@ -14,6 +14,7 @@ from torchmatrix.sources.config import local_path
 from torchmatrix.sources.downloads import answer_hint
 from torchmatrix.sources.once import Once
 from torchmatrix.sources.pages import Listed, PageError, flat_files, read_page
+from torchmatrix.sources.routes import Via
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -75,7 +76,7 @@ class Indexes:
         listing = Listing(files=(), where=redact(route.source))
         for place in route.places:
             listing = self._at(
-                place, route.source, place_address(place, folder, stand_in=route.via == "stand-in"), name
+                place, route.source, place_address(place, folder, stand_in=route.via is Via.STAND_IN), name
             )
             if listing.files:
                 break
@@ -133,7 +134,7 @@ def _parsed(body: bytes, content_type: str, url: str, source: str) -> Listing:
 
 def page_addresses(route: Route, folder: str | None, name: str) -> list[str]:
     """The addresses of a project's page at each place of a route that is an index."""
-    stand_in = route.via == "stand-in"
+    stand_in = route.via is Via.STAND_IN
     return [
         f"{place_address(place, folder, stand_in=stand_in).rstrip('/')}/{canonicalize_name(name)}/"
         for place in route.places
