@@ -148,7 +148,7 @@ def ground(tmp_path: Path) -> Ground:
         accelerator="cpu",
         backend="pip",
         floor="glibc 2.28",
-        torch=torch.version,
+        torch=torch.pep440,
         input_digest="sha256:0",
         inputs=MappingProxyType({}),
         artifacts=(torch,),

@@ -234,14 +234,14 @@ def _require_releases(backend: PipBackend, request: ResolveRequest, made: Sequen
     for artifact in made:
         if torch is None or not artifact.stand_in or artifact.source != PYTORCH or artifact.name in pinned:
             continue
-        public, release = Version(artifact.version.public), Version(torch.version.public)
+        public, release = Version(artifact.pep440.public), Version(torch.pep440.public)
         known = backend.catalog.release(release) is not None
         if known and artifact.name in ("torchvision", "torchaudio"):
             known = backend.catalog.companion(artifact.name, release) == public
         if not known:
             raise IntegrityError(
                 f"{request.cell}: source {PYTORCH} cannot be reached, and its stand-in offers {artifact.name} "
-                f"{artifact.version}, which is not known as a release that belongs to torch {torch.version.public}",
+                f"{artifact.version}, which is not known as a release that belongs to torch {torch.pep440.public}",
                 hint=f"pin {artifact.name} to a version, or lock where the source or a mirror of it can be reached",
             )
 

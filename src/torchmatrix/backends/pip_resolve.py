@@ -333,11 +333,11 @@ class Resolver:
             accelerator=str(cell.target.accelerator),
             backend=str(cell.backend),
             floor=floor_of(cell),
-            torch=torch.version,
+            torch=torch.pep440,
             input_digest=input_digest(form),
             inputs=MappingProxyType(form),
             as_of=request.as_of.isoformat() if request.as_of else None,
-            expires=self._expires(torch.version),
+            expires=self._expires(torch.pep440),
             artifacts=made,
         )
 
@@ -359,7 +359,7 @@ class Resolver:
                 hint="check the mirror or stand-in that serves this source: torchmatrix doctor",
             )
         for artifact in lockfile.artifacts:
-            local = artifact.version.local or ""
+            local = artifact.pep440.local or ""
             if (
                 self._catalog.is_family(artifact.name)
                 and _BUILD_LABEL.fullmatch(local)
@@ -367,7 +367,7 @@ class Resolver:
                 and local != expected
             ):
                 raise IntegrityError(f"{cell}: {artifact.name} {artifact.version} is not a {expected} build")
-            made_on = day_of(artifact.version) if self._catalog.is_family(artifact.name) else None
+            made_on = day_of(artifact.pep440) if self._catalog.is_family(artifact.name) else None
             if made_on is not None and made_on != day:
                 raise IntegrityError(
                     f"{cell}: {artifact.name} {artifact.version} is a nightly of {made_on}, torch is {lockfile.torch}"

@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from torchmatrix.lock.conda_version import CondaVersion
 from torchmatrix.lock.demands import changed_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from packaging.version import Version
+
     from torchmatrix.lock.model import Artifact, Lockfile
 
 KINDS = ("added", "removed", "upgraded", "downgraded", "moved", "replaced", "rebuilt")
 """Every `Change.kind`."""
-_HEAD = ("python", "channel", "target", "platform", "accelerator", "backend", "floor", "as_of")
+_HEAD = ("python", "channel", "target", "platform", "accelerator", "backend", "floor", "as_of", "conda_channels")
 """Fields of a record that say what it is for; a difference is a remark, not a change of a package."""
 
 
@@ -34,7 +37,7 @@ class Change:
         if self.after is None:
             return "removed"
         if self.before.version != self.after.version:
-            return "upgraded" if self.after.version > self.before.version else "downgraded"
+            return "upgraded" if _newer(self.after.version, self.before.version) else "downgraded"
         if self.before.source != self.after.source:
             return "moved"
         return "rebuilt" if self.before.file == self.after.file else "replaced"
@@ -69,6 +72,13 @@ class Change:
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name} {self.detail}"
+
+
+def _newer(one: Version | CondaVersion, other: Version | CondaVersion) -> bool:
+    """Versions of a conda package and of a wheel are compared in conda's order, which knows both."""
+    if isinstance(one, CondaVersion) or isinstance(other, CondaVersion):
+        return CondaVersion(str(one)) > CondaVersion(str(other))
+    return one > other
 
 
 def diff(before: Lockfile | None, after: Lockfile | None) -> tuple[Change, ...]:
@@ -150,4 +160,6 @@ def _identity(artifact: Artifact | None) -> tuple[str, str, str] | None:
 
 
 def _word(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(str(one) for one in value) or "nothing"
     return "nothing" if value is None else str(value)

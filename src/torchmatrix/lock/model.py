@@ -9,6 +9,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from torchmatrix.lock.conda_version import CondaVersion
+
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Mapping
@@ -28,12 +30,30 @@ class HashFrom(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CondaBuild:
+    """What a conda package is beside name and version, as its conda channel's repodata has it (CEP 36)."""
+
+    build: str
+    """Build string, ``cpu_mkl_py311_h338015a_100``."""
+    number: int
+    subdir: str
+    """Platform folder of its conda channel: linux-64, noarch …"""
+    md5: str | None = None
+    noarch: str | None = None
+    """``python`` or ``generic``; ``None`` for packages of one platform."""
+    depends: tuple[str, ...] = ()
+    constrains: tuple[str, ...] = ()
+    site_packages: str | None = None
+    """Where noarch packages go, below the prefix; only a package of Python says it (CEP 17)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
     """One file that the environment consists of. The source belongs to its identity, not only the file name."""
 
     name: str
-    """Normalized project name."""
-    version: Version
+    """Normalized project name; of a conda package, the name as it is."""
+    version: Version | CondaVersion
     file: str
     sha256: str
     source: str
@@ -44,6 +64,15 @@ class Artifact:
     """Path below the source's file host, percent-encoded; ``None`` where nothing gave it."""
     stand_in: bool = False
     """Came from pip's find-links or an extra index, because its source could not be reached."""
+    conda: CondaBuild | None = None
+    """For conda packages; ``None`` for wheels and sdists, also for those inside a conda cell."""
+
+    @property
+    def pep440(self) -> Version:
+        """The version of a wheel or sdist. A conda package's is a `TypeError`: it follows other rules."""
+        if isinstance(self.version, CondaVersion):
+            raise TypeError(f"{self.name} {self.version} is a conda package")
+        return self.version
 
     @property
     def is_wheel(self) -> bool:
@@ -73,7 +102,9 @@ class Lockfile:
     expires: dt.date | None = None
     """For nightlies: about when the index, which lists the newest ones only, will not list them any more."""
     artifacts: tuple[Artifact, ...] = ()
-    """Sorted by name."""
+    """Sorted by name; in a conda cell the conda packages first, then what pip adds to them."""
+    conda_channels: tuple[str, ...] = ()
+    """Of a conda cell, in order of priority: ``pytorch-conda``, ``nvidia/label/cuda-11.8.0``, ``conda-forge``."""
 
     @property
     def digest(self) -> str:
@@ -87,7 +118,17 @@ class Lockfile:
         return digest_of(identity)
 
     @property
-    def distributions(self) -> dict[str, Version]:
+    def conda_artifacts(self) -> tuple[Artifact, ...]:
+        """The conda packages."""
+        return tuple(artifact for artifact in self.artifacts if artifact.conda is not None)
+
+    @property
+    def pip_artifacts(self) -> tuple[Artifact, ...]:
+        """The wheels and sdists."""
+        return tuple(artifact for artifact in self.artifacts if artifact.conda is None)
+
+    @property
+    def distributions(self) -> dict[str, Version | CondaVersion]:
         """Name and version of everything that is installed."""
         return {artifact.name: artifact.version for artifact in self.artifacts}
 

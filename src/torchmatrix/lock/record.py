@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING, Any
 from packaging.version import Version
 
 from torchmatrix.errors import UsageError
-from torchmatrix.lock.model import SCHEMA_VERSION, Artifact, HashFrom, Lockfile
+from torchmatrix.lock.conda_version import CondaVersion
+from torchmatrix.lock.model import SCHEMA_VERSION, Artifact, CondaBuild, HashFrom, Lockfile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
 _CONFLICT = re.compile(r"^(<{7}|={7}|>{7})( |$)", re.MULTILINE)
+CONDA = "conda"
+"""The backend whose records have two lists of artifacts."""
 _PLAIN = ("cell", "python", "channel", "target", "platform", "accelerator", "backend", "floor")
 
 
@@ -48,10 +51,19 @@ def render_record(lockfile: Lockfile) -> str:
     ]
     lines.append(",\n".join(inputs))
     lines.append("  },")
-    lines.append('  "artifacts": [')
-    lines.append(",\n".join("    " + json.dumps(_artifact_json(a), ensure_ascii=False) for a in lockfile.artifacts))
-    lines.append("  ]")
+    if lockfile.backend != CONDA:
+        lines += _listed("artifacts", lockfile.artifacts)
+    else:  # apart: who reads the file sees what came on top of the conda packages
+        lines.append(f'  "conda_channels": {json.dumps(lockfile.conda_channels)},')
+        lines += _listed("artifacts", lockfile.conda_artifacts)
+        lines[-1] += ","
+        lines += _listed("pip", lockfile.pip_artifacts)
     return "{\n" + "\n".join(lines) + "\n}\n"
+
+
+def _listed(key: str, artifacts: tuple[Artifact, ...]) -> list[str]:
+    rows = ",\n".join("    " + json.dumps(_artifact_json(one), ensure_ascii=False) for one in artifacts)
+    return [f'  "{key}": [', rows, "  ]"]
 
 
 def read_record(path: Path) -> Lockfile | None:
@@ -103,7 +115,9 @@ def _parse(data: Mapping[str, Any]) -> Lockfile:
     for name, value in plain.items():
         if not isinstance(value, str) and not (name == "floor" and value is None):
             raise TypeError(f"{name} must be a string")
-    artifacts = tuple(_parse_artifact(item) for item in data["artifacts"])
+    conda = data["backend"] == CONDA
+    artifacts = tuple(_parse_artifact(item, conda=conda) for item in data["artifacts"])
+    artifacts += tuple(_parse_artifact(item, conda=False) for item in data.get("pip", ()))
     names = sorted(artifact.name for artifact in artifacts)
     if twice := [name for name, other in itertools.pairwise(names) if name == other]:
         raise ValueError(f"{twice[0]} is listed twice")
@@ -115,6 +129,7 @@ def _parse(data: Mapping[str, Any]) -> Lockfile:
         as_of=data.get("as_of"),
         expires=dt.date.fromisoformat(data["expires"]) if data.get("expires") else None,
         artifacts=artifacts,
+        conda_channels=tuple(str(name) for name in data.get("conda_channels", ())),
     )
     if data["digest"] != lockfile.digest:
         raise ValueError("its artifacts are not those of its digest: it was edited by hand, or merged line by line")
@@ -134,10 +149,39 @@ def _artifact_json(artifact: Artifact) -> dict[str, object]:
     }
     if artifact.stand_in:
         value["stand_in"] = True
+    if (conda := artifact.conda) is not None:
+        value |= {"build": conda.build, "number": conda.number, "subdir": conda.subdir, "md5": conda.md5}
+        if conda.noarch:
+            value["noarch"] = conda.noarch
+        if conda.site_packages:
+            value["site_packages"] = conda.site_packages
+        value["depends"] = list(conda.depends)
+        if conda.constrains:
+            value["constrains"] = list(conda.constrains)
     return value
 
 
-def _parse_artifact(item: Mapping[str, Any]) -> Artifact:
+def _parse_conda(item: Mapping[str, Any]) -> CondaBuild:
+    md5, noarch, number = item["md5"], item.get("noarch"), item["number"]
+    if md5 is not None and not re.fullmatch(r"[0-9a-f]{32}", md5):
+        raise ValueError(f"{item['name']}: md5 is not 32 hexadecimal digits")
+    if noarch not in (None, "python", "generic"):
+        raise ValueError(f"{item['name']}: noarch is {noarch!r}")
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise TypeError(f"{item['name']}: number is no build number")
+    return CondaBuild(
+        build=str(item["build"]),
+        number=number,
+        subdir=str(item["subdir"]),
+        md5=md5,
+        noarch=noarch,
+        depends=tuple(str(text) for text in item["depends"]),
+        constrains=tuple(str(text) for text in item.get("constrains", ())),
+        site_packages=item.get("site_packages"),
+    )
+
+
+def _parse_artifact(item: Mapping[str, Any], *, conda: bool) -> Artifact:
     sha256 = item["sha256"]
     if not re.fullmatch(r"[0-9a-f]{64}", sha256):
         raise ValueError(f"{item['name']}: sha256 is not 64 hexadecimal digits")
@@ -150,7 +194,7 @@ def _parse_artifact(item: Mapping[str, Any]) -> Artifact:
         raise TypeError(f"{item['name']}: path is not text")
     return Artifact(
         name=str(item["name"]),
-        version=Version(item["version"]),
+        version=CondaVersion(str(item["version"])) if conda else Version(item["version"]),
         file=str(item["file"]),
         sha256=sha256,
         source=str(item["source"]),
@@ -158,4 +202,5 @@ def _parse_artifact(item: Mapping[str, Any]) -> Artifact:
         size=size,
         path=item["path"],
         stand_in=bool(item.get("stand_in", False)),
+        conda=_parse_conda(item) if conda else None,
     )

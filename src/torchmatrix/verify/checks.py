@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from packaging.version import Version
 
+    from torchmatrix.lock.conda_version import CondaVersion
     from torchmatrix.matrix.model import Cell
 
 SCHEMA = 1
@@ -71,7 +72,7 @@ def device_check(device: str) -> str:
 
 def expectations(
     cell: Cell,
-    distributions: Mapping[str, Version],
+    distributions: Mapping[str, Version | CondaVersion],
     *,
     expected_local: str | None,
     min_driver: str | None = None,
@@ -149,7 +150,7 @@ def time_limit(spec: Mapping[str, object]) -> float:
     return sum(limits.values()) + len(limits) * limits.get("import", 0.0) + 60.0
 
 
-def _concerns(check: Check, distributions: Mapping[str, Version]) -> bool:
+def _concerns(check: Check, distributions: Mapping[str, Version | CondaVersion]) -> bool:
     return check.package is None or check.package in distributions
 
 
