@@ -67,9 +67,10 @@ def require_sandbox(cell: Cell, workspace: Workspace, options: EnvironmentOption
 def create(cell: Cell, lockfile: Lockfile, workspace: Workspace, options: EnvironmentOptions) -> Environment:
     """The environment of a record: found in the store, or made from the record alone."""
     sandbox, backend = workspace.sandbox(cell, options.sandbox), workspace.backend(cell)
-    interpreter = sandbox.interpreter(cell.python)
+    interpreter = None if backend.brings_python else sandbox.interpreter(cell.python)
+    below = sandbox.describe_interpreter(interpreter) if interpreter else backend.name
     project, project_name = _project(cell, workspace)
-    key = entry_key(lockfile.digest, sandbox.describe_interpreter(interpreter), project)
+    key = entry_key(lockfile.digest, below, project)
 
     def waiting() -> None:
         workspace.tell(cell.id, "waiting for another process that builds the same environment")
@@ -90,6 +91,7 @@ def create(cell: Cell, lockfile: Lockfile, workspace: Workspace, options: Enviro
                 stand_in_in_ci=workspace.matrix.stand_in_in_ci,
                 frozen=options.frozen,
                 live=options.live,
+                tell=lambda text: workspace.tell(cell.id, text),
             )
             remarks = backend.create(request, sandbox)
         python = backend.python(prefix)
@@ -131,6 +133,11 @@ def _check_disk(lockfile: Lockfile, workspace: Workspace) -> None:
         )
 
 
+def environ(environment: Environment, cell: Cell, workspace: Workspace) -> dict[str, str]:
+    """The variables of a process inside an environment."""
+    return workspace.backend(cell).environ(environment.prefix, workspace.env, environment.sandbox)
+
+
 def verify(
     cell: Cell, lockfile: Lockfile, environment: Environment, workspace: Workspace, *, again: bool = False
 ) -> Verification:
@@ -144,7 +151,7 @@ def verify(
             found = run_probe(
                 environment.python,
                 spec,
-                env=environment.sandbox.environ(environment.prefix, workspace.env),
+                env=environ(environment, cell, workspace),
                 run=environment.sandbox.run,
             )
             _remember(entry, fingerprint, found)
@@ -197,7 +204,7 @@ def _remember(entry: Entry, fingerprint: str, verification: Verification) -> Non
 
 def _run_command(text: str, cell: Cell, environment: Environment, workspace: Workspace) -> Finding:
     workspace.tell(cell.id, f"running: {text}")
-    env = environment.sandbox.environ(environment.prefix, workspace.env)
+    env = environ(environment, cell, workspace)
     argv = tuple(shlex.split(text))
     program = environment.python.parent / argv[0]
     if program.exists():

@@ -13,9 +13,10 @@ from torchmatrix.errors import IntegrityError, StaleLockfileError
 from torchmatrix.files import sweep_temporary, write_atomic
 from torchmatrix.lock.demands import Demands, changed_inputs, gather, input_digest, input_form
 from torchmatrix.lock.diff import Change, diff
-from torchmatrix.lock.formats import FORMATS, formats_for
+from torchmatrix.lock.formats import Format, file_names, formats_for
 from torchmatrix.lock.formats.addresses import Addresses
 from torchmatrix.lock.record import DamagedRecordError, parse_record, read_record, render_record
+from torchmatrix.sources.channels import CONDA_BASES, plain_base
 from torchmatrix.sources.config import PYTORCH_BASE
 
 if TYPE_CHECKING:
@@ -139,11 +140,15 @@ def check_lockfile(cell: Cell, workspace: Workspace) -> tuple[str, ...]:
     reasons = list(stale_reasons(cell, workspace, gather(cell, workspace.matrix), lockfile))
     if lockfile is None or reasons:
         return tuple(reasons)
-    for name, text in _formats(lockfile, cell, workspace).items():
-        found = _text_of(folder / name)
-        if found is None and not FORMATS[name].needs_all_addresses:  # those may be kept out of version control
+    known = addresses(workspace, cell)
+    for found in _formats(lockfile, cell):
+        if found.obstacle(lockfile, known):
+            continue
+        name = found.file_name(lockfile.platform)
+        text = _text_of(folder / name)
+        if text is None and not found.may_be_absent(lockfile):
             reasons.append(f"{name} is missing")
-        elif found is not None and found != text:
+        elif text is not None and text != found.render(lockfile, known):
             reasons.append(f"{name} is not the one that cell.json gives")
     return tuple(reasons)
 
@@ -159,39 +164,36 @@ def publish_lockfile(lockfile: Lockfile, cell: Cell, workspace: Workspace) -> tu
     verified = read_verified(folder)
     if verified is not None and verified.get("lockfile_digest") != lockfile.digest:
         (folder / VERIFIED).unlink(missing_ok=True)
-    rendered = _formats(lockfile, cell, workspace)
+    known = addresses(workspace, cell)
+    obstacles = {found: found.obstacle(lockfile, known) for found in _formats(lockfile, cell)}
+    names = {found: found.file_name(lockfile.platform) for found in obstacles}
+    rendered = {names[found]: found.render(lockfile, known) for found, why in obstacles.items() if why is None}
     changed = _text_of(folder / RECORD) != record
-    wanted = {found.name for found in formats_for(cell.backend, cell.lockfiles)}
-    for other in formats_for(cell.backend, None):
-        if other.name not in wanted or (changed and other.name not in rendered):
-            (folder / other.name).unlink(missing_ok=True)
+    for other in file_names(cell.backend) - set(rendered if changed else names.values()):
+        (folder / other).unlink(missing_ok=True)
     for name, text in rendered.items():
         write_atomic(folder / name, text)
     write_atomic(folder / RECORD, record)
-    missing = wanted - set(rendered)
-    if missing:
-        unknown = ", ".join(artifact.name for artifact in addresses(workspace, cell).missing(lockfile))
-        return (f"{cell}: no {', '.join(sorted(missing))}: the addresses of these files are not known: {unknown}",)
-    return ()
+    missing: dict[str, list[str]] = {}
+    for found, why in obstacles.items():
+        if why is not None:
+            missing.setdefault(why, []).append(names[found])
+    return tuple(f"{cell}: no {', '.join(sorted(files))}: {why}" for why, files in missing.items())
 
 
-def _formats(lockfile: Lockfile, cell: Cell, workspace: Workspace) -> dict[str, str]:
-    """The formats that can be written now, by file name."""
-    known = addresses(workspace, cell)
-    complete = not known.missing(lockfile)
-    return {
-        found.name: found.render(lockfile, known)
-        for found in formats_for(cell.backend, cell.lockfiles)
-        if complete or not found.needs_all_addresses
-    }
+def _formats(lockfile: Lockfile, cell: Cell) -> tuple[Format, ...]:
+    """The formats that are to be written of a lockfile."""
+    return tuple(found for found in formats_for(cell.backend, cell.lockfiles) if found.concerns(lockfile))
 
 
 def addresses(workspace: Workspace, cell: Cell) -> Addresses:
-    """Base addresses of sources as far as earlier resolutions on this machine saw them."""
+    """Base addresses of sources, of indexes as far as earlier resolutions on this machine saw them."""
     prefix = f"{cell.backend}:"
     seen = workspace.store.remember("addresses")
     bases = {name.removeprefix(prefix): base for name, base in seen.items() if name.startswith(prefix)}
-    return Addresses(bases={**bases, "pytorch": PYTORCH_BASE})
+    sources = workspace.matrix.sources.items()
+    private = {name: plain_base(source.conda_channel) for name, source in sources if source.conda_channel}
+    return Addresses(bases={**bases, "pytorch": PYTORCH_BASE}, conda={**CONDA_BASES, **private})
 
 
 def _text_of(path: Path) -> str | None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from torchmatrix.lock.model import Artifact, HashFrom, Lockfile
+from torchmatrix.lock.conda_version import CondaVersion
+from torchmatrix.lock.model import Artifact, CondaBuild, HashFrom, Lockfile
 from torchmatrix.matrix.model import Backend, Cell, Matrix, SandboxKind, Settings, TargetSpec, TorchRequest
 from torchmatrix.target import Accelerator, Platform, PythonVersion, Target
 
@@ -61,6 +62,64 @@ def lockfile(**more: Any) -> Lockfile:
         "artifacts": (FILELOCK, TORCH),
     }
     return Lockfile(**(values | more))
+
+
+def conda_package(name: str, version: str, build: str, **more: Any) -> Artifact:
+    """A package of conda-forge for linux-64, with hashes made from its name; ``label`` and fields of both classes."""
+    values: dict[str, Any] = {"number": 0, "subdir": "linux-64", "md5": (name.encode().hex() + "0" * 32)[:32]}
+    values |= {key: more.pop(key) for key in list(more) if key in CondaBuild.__slots__}
+    label = f"label/{found}/" if (found := more.pop("label", None)) else ""
+    file = more.pop("file", f"{name}-{version}-{build}.conda")
+    fields: dict[str, Any] = {
+        "name": name,
+        "version": CondaVersion(version),
+        "file": file,
+        "sha256": (name.encode().hex() + "0" * 64)[:64],
+        "source": "conda-forge",
+        "path": f"{label}{values['subdir']}/{file}",
+        "conda": CondaBuild(build=build, **values),
+    }
+    return Artifact(**(fields | more))
+
+
+CUDART = conda_package(
+    "cuda-cudart", "11.8.89", "0", source="nvidia", label="cuda-11.8.0", file="cuda-cudart-11.8.89-0.tar.bz2"
+)
+NUMPY = conda_package(
+    "numpy",
+    "2.2.6",
+    "py311h_1",
+    number=1,
+    size=8_000_000,
+    depends=("python >=3.11,<3.12.0a0", "__glibc >=2.17,<3.0.a0", "python_abi 3.11.* *_cp311"),
+    constrains=("numpy-base <0a0",),
+)
+PYTHON = conda_package("python", "3.11.9", "h_0_cpython", site_packages="lib/python3.11/site-packages")
+PYTHON_ABI = conda_package("python_abi", "3.11", "8_cp311", number=8, subdir="noarch", noarch="generic")
+PYTORCH = conda_package(
+    "pytorch",
+    "2.5.1",
+    "py3.11_cuda11.8_cudnn9.1.0_0",
+    source="pytorch-conda",
+    file="pytorch-2.5.1-py3.11_cuda11.8_cudnn9.1.0_0.tar.bz2",
+    depends=("python >=3.11,<3.12.0a0", "numpy"),
+)
+TZDATA = conda_package("tzdata", "2025b", "h_1", number=1, subdir="noarch", noarch="python", sha256="0f" * 32)
+CONDA_PACKAGES = (CUDART, NUMPY, PYTHON, PYTHON_ABI, PYTORCH, TZDATA)
+
+
+def conda_lockfile(**more: Any) -> Lockfile:
+    """A lockfile of py311-stable-cu118-conda, from three conda channels, without wheels."""
+    values: dict[str, Any] = {
+        "cell": "py311-stable-cu118-conda",
+        "target": "cu118",
+        "accelerator": "cu118",
+        "backend": "conda",
+        "torch": Version("2.5.1"),
+        "artifacts": CONDA_PACKAGES,
+        "conda_channels": ("pytorch-conda", "nvidia/label/cuda-11.8.0", "conda-forge"),
+    }
+    return lockfile(**(values | more))
 
 
 def cell(**more: Any) -> Cell:

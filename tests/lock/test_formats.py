@@ -21,7 +21,7 @@ from tests.support.fixtures import clean_environment
 from tests.support.stage import HERE
 from tests.support.wheels import build_wheel, sha256
 from torchmatrix.errors import UsageError
-from torchmatrix.lock.formats import FORMATS, format_named, formats_for
+from torchmatrix.lock.formats import FORMATS, file_names, format_named, formats_for
 from torchmatrix.lock.formats.addresses import Addresses, require_all
 from torchmatrix.target import Accelerator, Platform, PythonVersion, Target, wheel_tags
 
@@ -151,11 +151,22 @@ def test_any_text_survives_toml(text: str) -> None:
 
 
 def test_formats_are_found_by_name() -> None:
-    assert format_named("pylock.toml") is format_named("pylock") is FORMATS["pylock.toml"]
-    assert format_named("requirements") is FORMATS["requirements.txt"]
+    value = lockfile()
+    assert format_named("pylock.toml", value) is format_named("pylock", value) is FORMATS["pylock.toml"]
+    assert format_named("requirements", value) is FORMATS["requirements.txt"]
     with pytest.raises(UsageError) as caught:
-        format_named("poetry.lock")
-    assert str(caught.value) == ("unknown lockfile format 'poetry.lock'\nhint: one of: pylock.toml, requirements.txt")
+        format_named("poetry.lock", value)
+    assert str(caught.value) == "unknown lockfile format 'poetry.lock'\nhint: one of: pylock.toml, requirements.txt"
+
+
+@pytest.mark.parametrize("name", ["explicit", "environment.yml", "conda-lock.yml", "pixi.lock"])
+def test_a_format_of_the_other_backend_is_refused(name: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        format_named(name, lockfile())
+    assert str(caught.value) == (
+        f"{name} is a format of the backend conda, and py311-stable-cpuonly is of pip\n"
+        "hint: one of: pylock.toml, requirements.txt"
+    )
 
 
 def test_formats_of_a_backend() -> None:
@@ -164,6 +175,12 @@ def test_formats_of_a_backend() -> None:
     assert [found.name for found in formats_for("pip", ("pylock.toml", "environment.yml"))] == ["pylock.toml"]
     assert formats_for("pip", ()) == ()
     assert formats_for("conda", ("pylock.toml",)) == ()
+    assert file_names("pip") == {"requirements.txt", "pylock.toml"}
+
+
+def test_only_what_names_addresses_may_be_absent() -> None:
+    found = {one.name: one.may_be_absent(lockfile()) for one in formats_for("pip", None)}
+    assert found == {"requirements.txt": False, "pylock.toml": True}
 
 
 # The real tools

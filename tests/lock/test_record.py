@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.version import Version
 
-from tests.lock.samples import FILELOCK, TORCH, artifact, lockfile
+from tests.lock.samples import CUDART, FILELOCK, NUMPY, PYTHON, PYTHON_ABI, TORCH, artifact, conda_lockfile, lockfile
 from torchmatrix.errors import UsageError
-from torchmatrix.lock.model import SCHEMA_VERSION, Artifact, HashFrom, Lockfile
+from torchmatrix.lock.conda_version import CondaVersion
+from torchmatrix.lock.model import SCHEMA_VERSION, Artifact, CondaBuild, HashFrom, Lockfile
 from torchmatrix.lock.record import DamagedRecordError, parse_record, read_record, render_record
 
 PATH = Path("envs/py311-stable-cpuonly/cell.json")
@@ -29,17 +30,44 @@ versions = st.builds(
     st.sampled_from(["", "rc1", ".post2", ".dev20261118"]),
     st.sampled_from(["", "+cpu", "+cu118", "+rocm6.4"]),
 )
+files = words.filter(lambda text: "/" not in text and "\\" not in text)
 artifacts = st.builds(
     Artifact,
     name=names,
     version=versions,
-    file=words.filter(lambda text: "/" not in text and "\\" not in text),
+    file=files,
     sha256=hexadecimal,
     source=words,
     hash_from=st.sampled_from(HashFrom),
     size=st.none() | st.integers(0, 1 << 40),
     path=st.none() | words,
     stand_in=st.booleans(),
+)
+conda_builds = st.builds(
+    CondaBuild,
+    build=words,
+    number=st.integers(0, 9999),
+    subdir=words,
+    md5=st.none() | st.text("0123456789abcdef", min_size=32, max_size=32),
+    noarch=st.sampled_from([None, "python", "generic"]),
+    depends=st.lists(words, max_size=3).map(tuple),
+    constrains=st.lists(words, max_size=3).map(tuple),
+    site_packages=st.none() | words,
+)
+conda_packages = st.builds(
+    Artifact,
+    name=names,
+    version=words.map(CondaVersion),
+    file=files,
+    sha256=hexadecimal,
+    source=words,
+    hash_from=st.sampled_from(HashFrom),
+    size=st.none() | st.integers(0, 1 << 40),
+    path=st.none() | words,
+    conda=conda_builds,
+)
+mixed = st.lists(conda_packages | artifacts, max_size=5, unique_by=lambda one: one.name).map(
+    lambda found: tuple(sorted(found, key=lambda one: one.conda is None))
 )
 json_values = st.none() | st.booleans() | st.integers() | words | st.lists(words, max_size=3)
 lockfiles = st.builds(
@@ -57,6 +85,9 @@ lockfiles = st.builds(
     inputs=st.dictionaries(words, json_values, max_size=4),
     as_of=st.none() | st.dates().map(str),
     artifacts=st.lists(artifacts, max_size=4, unique_by=lambda one: one.name).map(tuple),
+)
+conda_lockfiles = st.builds(
+    conda_lockfile, artifacts=mixed, conda_channels=st.lists(words, max_size=3).map(tuple), platform=words
 )
 
 
@@ -82,7 +113,7 @@ def damage(text: str) -> DamagedRecordError:
     return caught.value
 
 
-@given(lockfiles)
+@given(lockfiles | conda_lockfiles)
 def test_what_is_written_is_read_back(value: Lockfile) -> None:
     text = render_record(value)
     again = parse_record(text, PATH)
@@ -97,6 +128,14 @@ def test_one_artifact_a_line(value: Lockfile) -> None:
     start = lines.index('  "artifacts": [') + 1
     inside = [line for line in lines[start:-3] if line]
     assert [json.loads(line.strip().removesuffix(","))["file"] for line in inside] == [a.file for a in value.artifacts]
+
+
+@given(conda_lockfiles)
+def test_wheels_of_a_conda_cell_are_a_list_of_their_own(value: Lockfile) -> None:
+    data = json.loads(render_record(value))
+    assert [one["name"] for one in data["artifacts"]] == [one.name for one in value.conda_artifacts]
+    assert [one["name"] for one in data["pip"]] == [one.name for one in value.pip_artifacts]
+    assert value.conda_artifacts + value.pip_artifacts == value.artifacts
 
 
 def test_the_text_of_a_record() -> None:
@@ -130,6 +169,77 @@ def test_the_text_of_a_record() -> None:
         "  ]\n"
         "}\n"
     )
+
+
+def test_the_text_of_a_conda_record() -> None:
+    value = conda_lockfile(artifacts=(CUDART, NUMPY, PYTHON, PYTHON_ABI, FILELOCK), inputs={})
+    assert render_record(value) == (
+        "{\n"
+        '  "schema": 1,\n'
+        '  "cell": "py311-stable-cu118-conda",\n'
+        '  "python": "3.11",\n'
+        '  "channel": "stable",\n'
+        '  "target": "cu118",\n'
+        '  "platform": "linux-64",\n'
+        '  "accelerator": "cu118",\n'
+        '  "backend": "conda",\n'
+        '  "floor": "glibc 2.28",\n'
+        '  "torch": "2.5.1",\n'
+        f'  "input_digest": "sha256:{"1" * 64}",\n'
+        f'  "digest": "{value.digest}",\n'
+        '  "inputs": {\n'
+        "\n"
+        "  },\n"
+        '  "conda_channels": ["pytorch-conda", "nvidia/label/cuda-11.8.0", "conda-forge"],\n'
+        '  "artifacts": [\n'
+        '    {"name": "cuda-cudart", "version": "11.8.89", "source": "nvidia", '
+        f'"file": "cuda-cudart-11.8.89-0.tar.bz2", "sha256": "{CUDART.sha256}", "hash_from": "index", "size": null, '
+        '"path": "label/cuda-11.8.0/linux-64/cuda-cudart-11.8.89-0.tar.bz2", '
+        '"build": "0", "number": 0, "subdir": "linux-64", "md5": "637564612d6375646172740000000000", "depends": []},\n'
+        '    {"name": "numpy", "version": "2.2.6", "source": "conda-forge", "file": "numpy-2.2.6-py311h_1.conda", '
+        f'"sha256": "{NUMPY.sha256}", "hash_from": "index", "size": 8000000, '
+        '"path": "linux-64/numpy-2.2.6-py311h_1.conda", '
+        '"build": "py311h_1", "number": 1, "subdir": "linux-64", "md5": "6e756d70790000000000000000000000", '
+        '"depends": ["python >=3.11,<3.12.0a0", "__glibc >=2.17,<3.0.a0", "python_abi 3.11.* *_cp311"], '
+        '"constrains": ["numpy-base <0a0"]},\n'
+        '    {"name": "python", "version": "3.11.9", "source": "conda-forge", '
+        f'"file": "python-3.11.9-h_0_cpython.conda", "sha256": "{PYTHON.sha256}", "hash_from": "index", "size": null, '
+        '"path": "linux-64/python-3.11.9-h_0_cpython.conda", '
+        '"build": "h_0_cpython", "number": 0, "subdir": "linux-64", "md5": "707974686f6e00000000000000000000", '
+        '"site_packages": "lib/python3.11/site-packages", "depends": []},\n'
+        '    {"name": "python_abi", "version": "3.11", "source": "conda-forge", '
+        f'"file": "python_abi-3.11-8_cp311.conda", "sha256": "{PYTHON_ABI.sha256}", "hash_from": "index", '
+        '"size": null, "path": "noarch/python_abi-3.11-8_cp311.conda", '
+        '"build": "8_cp311", "number": 8, "subdir": "noarch", "md5": "707974686f6e5f616269000000000000", '
+        '"noarch": "generic", "depends": []}\n'
+        "  ],\n"
+        '  "pip": [\n'
+        '    {"name": "filelock", "version": "3.20.0", "source": "pypi", "file": "filelock-3.20.0-py3-none-any.whl", '
+        f'"sha256": "{FILELOCK.sha256}", "hash_from": "computed", "size": 16012, '
+        '"path": "packages/filelock/filelock-3.20.0.whl"}\n'
+        "  ]\n"
+        "}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"md5": "AB" * 16}, "numpy: md5 is not 32 hexadecimal digits"),
+        ({"md5": "ab" * 32}, "numpy: md5 is not 32 hexadecimal digits"),
+        ({"noarch": True}, "numpy: noarch is True"),
+        ({"number": "1"}, "numpy: number is no build number"),
+        ({"number": True}, "numpy: number is no build number"),
+        ({"build": ...}, "missing 'build'"),
+        ({"depends": ...}, "missing 'depends'"),
+        ({"name": "filelock"}, "filelock is listed twice"),
+    ],
+)
+def test_damage_of_conda_packages_is_named(fields: dict[str, Any], reason: str) -> None:
+    data = json.loads(render_record(conda_lockfile(artifacts=(NUMPY, FILELOCK))))
+    merged = data["artifacts"][0] | fields
+    data["artifacts"][0] = {key: value for key, value in merged.items() if value is not ...}
+    assert damage(json.dumps(data)).message == f"{PATH}: not a valid record: {reason}"
 
 
 def test_the_order_in_which_inputs_were_said_does_not_matter() -> None:

@@ -213,7 +213,7 @@ def test_conda_takes_neither_pip_source() -> None:
         include=(include(backend=Backend.CONDA),),
     )
     assert one(expand(made, CATALOG), "py311-stable-cpuonly-conda").source == "conda-forge"
-    named = matrix(include=(include(backend=Backend.CONDA, source="pytorch-conda"),))
+    named = matrix(include=(include(backend=Backend.CONDA, source="pytorch-conda", torch=torch("2.3.0")),))
     assert one(expand(named, CATALOG), "py311-stable-cpuonly-conda").source == "pytorch-conda"
 
 

@@ -188,14 +188,17 @@ def test_every_key_reaches_the_model() -> None:
             Requirement("scipy>=1.11; sys_platform == 'linux'"),
             Requirement("corp-tools[fast]"),
         ),
+        conda_packages=("mkl 2024.*", "ffmpeg >=6,<8", "libblas * *openblas"),
+        pip_packages=(Requirement("lightning"),),
         backend=Backend.PIP,
         sandbox=SandboxKind.NATIVE,
         source="pytorch",
+        conda_channels=("native", "nvidia/label/cuda-11.8.0", "conda-forge"),
         project=Project(path="../project", extras=("test", "Doc_s"), groups=("dev",), editable=False),
         requirements=("requirements.txt", "../shared/requirements.txt"),
         constraints=("/etc/constraints.txt",),
         allow_sdist=("corp-tools", "numpy"),
-        lockfiles=("requirements.txt", "pylock.toml", "explicit", "environment.yml", "conda-lock.yml"),
+        lockfiles=("requirements.txt", "pylock.toml", "explicit", "environment.yml", "conda-lock.yml", "pixi.lock"),
         verify_commands=("python -m pytest", "python -c 'import numpy'"),
         macos="14.0",
         glibc="2.28",
@@ -211,6 +214,12 @@ def test_every_key_reaches_the_model() -> None:
             name="corp", index="https://packages.corp.example/simple/", packages=("corp-tools", "corp-*-plus")
         ),
         "local": PrivateSource(name="local", index="file:///srv/wheels", packages=("*-local",)),
+        "native": PrivateSource(
+            name="native", conda_channel="https://conda.example/corp", packages=("corp-native",)
+        ),
+        "both": PrivateSource(
+            name="both", index="https://both.example/simple", conda_channel="file:///srv/conda", packages=("both-*",)
+        ),
         "plain": PrivateSource(name="plain", index="http://plain.example:8080/simple", packages=("plain",)),
     }
     assert matrix.stand_in_in_ci is True

@@ -47,7 +47,7 @@ TORCH = st.sampled_from(["stable", "2.10", "2.13.0", ">=2.11,<2.13", "nightly", 
 PACKAGES = st.sampled_from(
     ["numpy", "scipy>=1.11", "Corp.Tools[fast]", "pandas; sys_platform == 'linux'", "torchvision"]
 )
-LOCKFILES = ["requirements.txt", "pylock.toml", "explicit", "environment.yml", "conda-lock.yml"]
+LOCKFILES = ["requirements.txt", "pylock.toml", "explicit", "environment.yml", "conda-lock.yml", "pixi.lock"]
 COMMANDS = st.sampled_from(["python -m pytest", "python -c 'import torch'", "true", "no"])
 
 
@@ -67,9 +67,12 @@ FILES = st.one_of(WORDS, lists(WORDS))
 CASCADE: dict[str, st.SearchStrategy[Any]] = {
     "torch": TORCH,
     "packages": lists(PACKAGES),
+    "conda-packages": lists(st.sampled_from(["mkl 2024.*", "ffmpeg >=6,<8", "libblas * *openblas", "numpy"])),
+    "pip-packages": lists(PACKAGES),
     "backend": st.sampled_from(["pip", "conda"]),
     "sandbox": st.sampled_from(["native", "docker"]),
     "source": st.sampled_from(["pypi", "pytorch"]),
+    "conda-channels": st.permutations(["conda-forge", "pytorch-conda", "nvidia/label/cuda-11.8.0"]),
     "project": PROJECTS,
     "requirements": FILES,
     "constraints": FILES,

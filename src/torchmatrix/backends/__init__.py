@@ -54,12 +54,14 @@ class CreateRequest:
 
     lockfile: Lockfile
     prefix: Path
-    interpreter: Path
+    interpreter: Path | None
+    """Of this machine, for backends that do not bring Python themselves."""
     sources: Mapping[str, PrivateSource] = field(default_factory=lambda: MappingProxyType({}))
     stand_in_in_ci: bool = False
     frozen: bool = False
     live: bool = False
     """Show the installer's own progress on the terminal."""
+    tell: Callable[[str], None] = _silent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +89,10 @@ class Backend(Protocol):
     def name(self) -> str:
         """``pip`` or ``conda``."""
 
+    @property
+    def brings_python(self) -> bool:
+        """Whether Python is one of the artifacts; otherwise an interpreter of the sandbox is used."""
+
     def resolve(self, request: ResolveRequest) -> Resolution:
         """Resolve a cell for its platform from any host."""
 
@@ -104,6 +110,9 @@ class Backend(Protocol):
 
     def python(self, prefix: Path) -> Path:
         """The interpreter of an environment at ``prefix``."""
+
+    def environ(self, prefix: Path, base: Mapping[str, str], sandbox: Sandbox) -> dict[str, str]:
+        """The variables of a process that runs inside the environment at ``prefix``, as activating it sets them."""
 
     def stop(self) -> None:
         """Begin nothing new: the run was interrupted."""

@@ -25,6 +25,7 @@ class LazyPipBackend:
     """A `PipBackend` with the store's memories: sizes by sha256, uv's default index by uv's own identity."""
 
     name = "pip"
+    brings_python = False
 
     def __init__(
         self,
@@ -142,3 +143,7 @@ class LazyPipBackend:
     def python(self, prefix: Path) -> Path:
         """As `PipBackend.python`."""
         return venv_python(prefix)
+
+    def environ(self, prefix: Path, base: Mapping[str, str], sandbox: Sandbox) -> dict[str, str]:
+        """As `PipBackend.environ`."""
+        return sandbox.environ(prefix, base)

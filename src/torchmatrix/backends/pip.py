@@ -55,10 +55,11 @@ class PipBackend:
     downloads: Downloads
     indexes: Indexes
     name: str = "pip"
+    brings_python: bool = False
 
     def router(self, request: ResolveRequest | CreateRequest | FetchRequest) -> Router:
         """The router for a request's private sources."""
-        private = {name: source.index for name, source in request.sources.items()}
+        private = {name: source.index for name, source in request.sources.items() if source.index}
         return Router(self.config, self.web, pypi=self.pypi, private=private)
 
     def resolve(self, request: ResolveRequest) -> Resolution:
@@ -75,6 +76,8 @@ class PipBackend:
 
     def create(self, request: CreateRequest, sandbox: Sandbox) -> tuple[str, ...]:
         """A virtual environment with exactly the artifacts of the record, each checked against its sha256."""
+        if request.interpreter is None:
+            raise ValueError("a virtual environment needs an interpreter")
         venv = [str(self.uv), "venv", "--no-config", "--no-project", "--quiet", "--clear"]
         argv = (*venv, "--python", str(request.interpreter), str(request.prefix))
         outcome = sandbox.run(Command(argv=argv, env=self.uv_env({})))
@@ -112,6 +115,10 @@ class PipBackend:
     def python(self, prefix: Path) -> Path:
         """The interpreter of a virtual environment."""
         return venv_python(prefix)
+
+    def environ(self, prefix: Path, base: Mapping[str, str], sandbox: Sandbox) -> dict[str, str]:
+        """As activating the virtual environment sets them."""
+        return sandbox.environ(prefix, base)
 
     def uv_env(self, routes: Mapping[str, tuple[Route, str | None]]) -> dict[str, str]:
         """The cleaned environment of a uv process, with the credentials of its indexes."""

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from torchmatrix.backends import Deviation
+from torchmatrix.backends.absent import not_here
 from torchmatrix.backends.pip_artifacts import sha256_said
-from torchmatrix.backends.pip_install import not_here
 from torchmatrix.backends.uv import folder_of
 from torchmatrix.errors import IntegrityError, SourceUnreachableError
 from torchmatrix.sources.config import PYPI, local_path

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from torchmatrix.backends.absent import not_here
 from torchmatrix.backends.pip_trouble import page_of, page_trouble
 from torchmatrix.backends.uv import config_file, explain, folder_of, project_file
 from torchmatrix.command import Command, run
@@ -18,7 +19,7 @@ from torchmatrix.sources.config import PYPI
 from torchmatrix.sources.routes import Place, Policy, Route, Router, Via
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from torchmatrix.backends import CreateRequest
     from torchmatrix.backends.pip import PipBackend
@@ -111,7 +112,7 @@ class Installer:
     def _from_cache(self, source: str, error: SourceUnreachableError) -> Route:
         """The unreachable source's own route, if uv's cache alone can serve its files; otherwise raise ``error``."""
         backend = self._backend
-        private = {name: private.index for name, private in self._request.sources.items()}
+        private = {name: private.index for name, private in self._request.sources.items() if private.index}
         cached = Router(replace(backend.config, offline=True), backend.web, pypi=backend.pypi, private=private)
         route = cached.route(source, policy=Policy(frozen=True))
         wanted = tuple(a for a in self._request.lockfile.artifacts if a.source == source and a.name not in self._held)
@@ -149,22 +150,6 @@ class Installer:
         if not lacking:
             return None
         return not_here(lockfile, lacking, "; ".join(self._unreached) or "offline")
-
-
-def not_here(lockfile: Lockfile, lacking: Sequence[Artifact], why: str) -> SourceUnreachableError:
-    """The error that lists files which are not on this machine while the network is not to be used."""
-    unknown = sum(artifact.size is None for artifact in lacking)
-    total = human_bytes(sum(artifact.size or 0 for artifact in lacking))
-    total += f" and {unknown} of unknown size" if unknown else ""
-    lines = [
-        f"  {a.file} ({human_bytes(a.size) if a.size is not None else 'size unknown'}, {a.source})" for a in lacking
-    ]
-    return SourceUnreachableError(
-        f"{lockfile.cell}: {why}, and {len(lacking)} of {len(lockfile.artifacts)} files are not here ({total}):\n"
-        + "\n".join(lines),
-        hint="run it once with the network, put the files into a folder and name that in TORCHMATRIX_MIRRORS, "
-        "or use a bundle (torchmatrix unbundle)",
-    )
 
 
 def install_file(

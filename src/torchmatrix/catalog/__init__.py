@@ -39,7 +39,8 @@ def load_catalog(user_file: Path | None = None) -> Catalog:
         return packaged
     try:
         raw: Any = json.loads(user_file.read_text(encoding="utf-8"))
-        mine = Catalog(facts=read_facts(raw))
+        # a copy that an earlier version made knows nothing of conda channels
+        mine = Catalog(facts=read_facts({**raw, "conda": raw.get("conda", _packaged_raw()["conda"])}))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(
             f"{user_file}: not a catalog that this version reads ({type(error).__name__}: {error})",
@@ -52,4 +53,9 @@ def load_catalog(user_file: Path | None = None) -> Catalog:
 
 @lru_cache(maxsize=1)
 def _packaged() -> Catalog:
-    return Catalog(facts=read_facts(json.loads(PACKAGED.read_text(encoding="utf-8"))))
+    return Catalog(facts=read_facts(_packaged_raw()))
+
+
+def _packaged_raw() -> dict[str, Any]:
+    raw: dict[str, Any] = json.loads(PACKAGED.read_text(encoding="utf-8"))
+    return raw

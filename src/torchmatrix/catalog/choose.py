@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def examine(catalog: Catalog, question: Question) -> Verdict:
     """Judge a combination; `UsageError` when the request names something later than the as-of date."""
-    _refuse_future(catalog, question)
+    refuse_future(catalog, question)
     if rule := platform_rule(catalog, question.platform, question.accelerator):
         return no(*rule)
     request = question.request
@@ -57,7 +57,8 @@ def platform_rule(catalog: Catalog, platform: Platform, accelerator: Accelerator
     return None
 
 
-def _refuse_future(catalog: Catalog, question: Question) -> None:
+def refuse_future(catalog: Catalog, question: Question) -> None:
+    """`UsageError` when the request names a release or a day after the as-of date."""
     request, as_of = question.request, question.as_of
     if as_of is None:
         return
@@ -94,7 +95,7 @@ def _specifier(catalog: Catalog, question: Question, specifier: SpecifierSet) ->
     ]
     if not matching:
         newest = catalog.newest(as_of).version
-        if as_of is None and _reaches_beyond(specifier, newest):
+        if as_of is None and reaches_beyond(specifier, newest):
             note = f"no release in the catalog of {catalog.date} matches {specifier}; the index will tell"
             return yes(None, [note], certain=False)
         until = f" up to {as_of}" if as_of else ""
@@ -114,7 +115,8 @@ def _specifier(catalog: Catalog, question: Question, specifier: SpecifierSet) ->
     return no(f"none of the {len(matching)} releases that match {specifier} fits; {first.reason}", first.url)
 
 
-def _reaches_beyond(specifier: SpecifierSet, newest: Version) -> bool:
+def reaches_beyond(specifier: SpecifierSet, newest: Version) -> bool:
+    """Whether releases after ``newest`` may match."""
     major, minor, micro = newest.major, newest.minor, newest.micro
     later = [Version(f"{major}.{minor}.{micro + step}") for step in range(1, 10)]
     later += [Version(f"{major}.{minor + step}.{patch}") for step in range(1, 40) for patch in range(3)]

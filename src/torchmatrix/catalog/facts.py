@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from packaging.version import Version
 
+from torchmatrix.catalog.conda_facts import CondaFacts, read_conda
 from torchmatrix.target import Platform, PythonVersion
 
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ class Facts:
     """Addresses by the name of what they prove."""
     ended: Mapping[str, tuple[str, bool]]
     """Accelerators whose end in releases is public: address, and whether it is an announcement only."""
+    conda: CondaFacts = field(default_factory=CondaFacts)
 
 
 def read_facts(raw: Mapping[str, Any]) -> Facts:
@@ -164,6 +166,7 @@ def read_facts(raw: Mapping[str, Any]) -> Facts:
         mps=tuple((Version(row["from"]), row["macos"], row["url"]) for row in raw["mps"]),
         evidence={name: fact["url"] for name, fact in raw["evidence"].items()},
         ended={row["accelerator"]: (row["url"], bool(row.get("announced"))) for row in raw["ended"]},
+        conda=read_conda(raw.get("conda")),
     )
 
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 PYPI = "pypi"
 PYTORCH = "pytorch"
+CONDA_FORGE = "conda-forge"
+PYTORCH_CONDA = "pytorch-conda"
+"""The conda channel pytorch, told apart from the index pytorch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +129,69 @@ class Catalog:
             macos=macos,
         )
         return suggest(self, question)
+
+    def choose_conda(
+        self,
+        request: TorchRequest,
+        python: PythonVersion,
+        platform: Platform,
+        accelerator: Accelerator,
+        *,
+        source: str,
+        as_of: dt.date | None = None,
+        macos: str | None = None,
+    ) -> Choice:
+        """Whether conda cells with the family from ``source`` can have it; only what is certain is refused.
+
+        ``version`` is that of an exact pin, else the solver chooses. Raises as `choose` does.
+        """
+        from torchmatrix.catalog.conda import examine_conda
+        from torchmatrix.catalog.verdict import Question
+
+        question = Question(
+            request=request,
+            python=python,
+            platform=platform,
+            accelerator=accelerator,
+            source=source,
+            as_of=as_of,
+            macos=macos,
+        )
+        return examine_conda(self, question)
+
+    def suggest_conda(
+        self,
+        request: TorchRequest,
+        python: PythonVersion,
+        platform: Platform,
+        accelerator: Accelerator,
+        *,
+        source: str,
+        as_of: dt.date | None = None,
+        macos: str | None = None,
+    ) -> tuple[str, ...]:
+        """What is near to a conda cell that cannot exist, in words: ``torch 2.13.0 from conda-forge``."""
+        from torchmatrix.catalog.conda_near import suggest_conda
+        from torchmatrix.catalog.verdict import Question
+
+        question = Question(
+            request=request,
+            python=python,
+            platform=platform,
+            accelerator=accelerator,
+            source=source,
+            as_of=as_of,
+            macos=macos,
+        )
+        return suggest_conda(self, question)
+
+    def conda_remark(
+        self, version: Version | None, python: PythonVersion, platform: Platform, accelerator: Accelerator, source: str
+    ) -> str | None:
+        """What the catalog knows that explains a request which no solver could meet, in a sentence; else ``None``."""
+        from torchmatrix.catalog.conda import remark
+
+        return remark(self, version, python, platform, accelerator, source)
 
     def platform_rule(self, platform: Platform, accelerator: Accelerator) -> tuple[str, str] | None:
         """Why the accelerator can exist on the platform for no torch at all, with evidence; ``None`` when it can."""

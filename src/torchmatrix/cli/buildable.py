@@ -16,6 +16,7 @@ from torchmatrix.host import (
     running_interpreter,
     why_not_native,
 )
+from torchmatrix.matrix.model import Backend
 from torchmatrix.target import AcceleratorKind
 
 if TYPE_CHECKING:
@@ -56,7 +57,10 @@ class Buildable:
             return f"the {cell.backend} backend is not part of this release"
         if sandbox not in workspace.sandboxes:
             return f"the {sandbox} sandbox is not part of this release (--sandbox native is)"
-        found = any(one.version == cell.python and one.implementation == "cpython" for one in self.interpreters)
+        # a conda cell brings its Python
+        found = cell.backend is Backend.CONDA or any(
+            one.version == cell.python and one.implementation == "cpython" for one in self.interpreters
+        )
         return why_not_native(self.host, cell.target, found, python=cell.python)
 
     def default_cell(self, override: SandboxKind | None = None) -> Cell:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Mapping
 
+    from torchmatrix.backends import Backend
     from torchmatrix.backends.lazy import LazyPipBackend
     from torchmatrix.catalog import Catalog
     from torchmatrix.console import Console
@@ -155,11 +156,27 @@ class Context:
             expansion=self.expansion,
             catalog=self.catalog,
             store=self.store,
-            backends={"pip": self.pip_backend({name: one.index for name, one in self.matrix.sources.items()})},
+            backends=self._backends,
             sandboxes={SandboxKind.NATIVE: self.native},
             env=self.environ,
             tell=self.tell,
         )
+
+    @cached_property
+    def _backends(self) -> Mapping[str, Backend]:
+        from torchmatrix.backends.conda import CondaBackend
+
+        sources = self.matrix.sources.items()
+        pip = self.pip_backend({name: one.index for name, one in sources if one.index})
+        conda = CondaBackend(
+            self.source_config,
+            self.catalog,
+            self.store,
+            home=self.home,
+            private={name: one.conda_channel for name, one in sources if one.conda_channel},
+            pip=pip,
+        )
+        return {"pip": pip, "conda": conda}
 
     def pip_backend(self, private: Mapping[str, str]) -> LazyPipBackend:
         """The pip backend; ``private``: addresses of the matrix's own sources by name."""

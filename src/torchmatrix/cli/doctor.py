@@ -157,7 +157,7 @@ def _sources(context: Context) -> Section:
     wanted: list[tuple[str, str]] = [("pypi", backend.pypi)] if backend.pypi else []
     wanted.append(("pytorch", PYTORCH_BASE))
     with suppress(TorchmatrixError):  # the cells section says what is wrong with the matrix
-        wanted += [(name, source.index) for name, source in context.matrix.sources.items()]
+        wanted += [(name, source.index) for name, source in context.matrix.sources.items() if source.index]
     rows = []
     for name, address in wanted:
         rows.append((name, _reached(backend.web.reach(address))))

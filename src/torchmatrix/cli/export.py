@@ -16,13 +16,19 @@ if TYPE_CHECKING:
     from torchmatrix.lock.model import Lockfile
 
 
+_FORMATS = (
+    "requirements.txt or pylock.toml; of a conda cell explicit, environment.yml, conda-lock.yml, pixi.lock, or "
+    "requirements.txt with what pip adds"
+)
+
+
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
     export = commands.add_parser(
         "export", help="one lockfile in another format", description="Write a lockfile in another format."
     )
     export.add_argument("cell", metavar="CELL")
-    export.add_argument("--format", required=True, metavar="F", help="requirements.txt or pylock.toml")
+    export.add_argument("--format", required=True, metavar="F", help=_FORMATS)
     export.add_argument("--output", "-o", type=Path, metavar="FILE", help="instead of stdout")
     export.set_defaults(handler=handle_export)
 
@@ -33,8 +39,8 @@ def handle_export(context: Context) -> int:
     from torchmatrix.lock.formats import format_named
     from torchmatrix.locking import addresses
 
-    chosen = format_named(context.options.format)
     lockfile = _read(context, context.options.cell)
+    chosen = format_named(context.options.format, lockfile)
     cell = next((c for c in context.expansion.cells if c.id == lockfile.cell), None)
     if cell is None:
         raise UsageError(f"{lockfile.cell} is not in the matrix", hint="torchmatrix list shows the cells")

@@ -30,6 +30,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 def handle(context: Context) -> int:
     """Build without verification if needed, then become the command."""
     from torchmatrix.command import Command, replace_process
+    from torchmatrix.environments import environ
     from torchmatrix.matrix.select import select
     from torchmatrix.pipeline import build_cell
 
@@ -50,7 +51,7 @@ def handle(context: Context) -> int:
     if environment is None:
         raise HostError(f"{cells[0]}: no environment")
     context.console.clear()
-    env = environment.sandbox.environ(environment.prefix, context.environ)
+    env = environ(environment, cells[0], context.workspace)
     program = shutil.which(argv[0], path=env["PATH"])
     if program is None:
         raise UsageError(f"{argv[0]}: no such command in {cells[0]} or on PATH")

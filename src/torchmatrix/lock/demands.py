@@ -14,6 +14,7 @@ from packaging.utils import canonicalize_name
 
 from torchmatrix.errors import UsageError
 from torchmatrix.lock.model import digest_of
+from torchmatrix.matrix.model import Backend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -46,6 +47,8 @@ class Demands:
 def gather(cell: Cell, matrix: Matrix) -> Demands:
     """Everything that the resolution of ``cell`` is fed beside torch. A broken file is a `UsageError`."""
     requirements = list(cell.packages)
+    if cell.backend is not Backend.CONDA:
+        requirements += cell.pip_packages
     name = None
     if cell.project is not None:
         name, wanted = project_requirements(cell.project, matrix.folder)
@@ -84,10 +87,19 @@ def input_form(cell: Cell, demands: Demands, sources: Mapping[str, PrivateSource
     if cell.allow_sdist:
         form["allow-sdist"] = sorted(cell.allow_sdist)
     if sources:
-        form["sources"] = {
-            name: {"index": source.index, "packages": sorted(source.packages)} for name, source in sources.items()
-        }
+        form["sources"] = {name: _source_form(source) for name, source in sources.items()}
+    if cell.backend is Backend.CONDA:
+        form["conda-channels"] = list(cell.conda_channels)
+        if cell.conda_packages:
+            form["conda-packages"] = sorted(cell.conda_packages)
+        if cell.pip_packages:
+            form["pip-packages"] = sorted(str(requirement) for requirement in cell.pip_packages)
     return form
+
+
+def _source_form(source: PrivateSource) -> dict[str, object]:
+    addresses = {"index": source.index, "conda-channel": source.conda_channel}
+    return {**{key: value for key, value in addresses.items() if value}, "packages": sorted(source.packages)}
 
 
 def input_digest(form: Mapping[str, object]) -> str:

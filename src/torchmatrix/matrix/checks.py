@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from torchmatrix.catalog.model import PYPI, PYTORCH
+from torchmatrix.matrix.conda import CONDA_SOURCES, KNOWN_CHANNELS, PrivateNames, channel_source, trouble
 from torchmatrix.matrix.fields import claims_meet
 from torchmatrix.matrix.keys import RESERVED_SOURCES
 from torchmatrix.matrix.model import Backend, Exclude, cell_id
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 DEFAULT_CHANNELS = ("stable", "nightly")
 """Channels that need no entry."""
-FAMILY_SOURCES = ("pypi", "pytorch")
+FAMILY_SOURCES = (PYPI, PYTORCH, *CONDA_SOURCES)
 """Declared nowhere, and allowed as the source of the PyTorch family."""
 MAX_COMBINATIONS = 100_000
 """Size of the product of the axes; far above what one project builds."""
@@ -37,6 +39,8 @@ def check(values: Values, reader: Reader) -> None:
     _check_excludes(values, reader)
     _check_sources(values, reader)
     _check_source_settings(values, reader)
+    _check_conda_channels(values, reader)
+    _check_backends(values, reader)
     _check_ids(values, reader)
 
 
@@ -155,6 +159,93 @@ def _check_source_settings(values: Values, reader: Reader) -> None:
             _report(reader, join(path, "source"), f"{shown(source)} is not a source of the PyTorch family", hint)
 
 
+def _check_conda_channels(values: Values, reader: Reader) -> None:
+    """``conda-channels`` names conda channels that are known."""
+    sources: Values = values.get("sources", {})
+    names = [*KNOWN_CHANNELS, *(name for name, source in sources.items() if "conda-channel" in source)]
+    for path, section in sections(values):
+        for index, channel in enumerate(section.get("conda-channels", ())):
+            name = _channel_source(channel)
+            if name is None or name in names:
+                continue
+            here = f"{join(path, 'conda-channels')}[{index}]"
+            if name in sources:
+                message, hint = f"source {shown(name)} has no conda-channel", f"give sources.{name} a conda-channel"
+            else:
+                message = f"{shown(name)} is not a conda channel that is known here"
+                hint = reader.problems.did_you_mean(name, names) or f"write one of {listed(names)}"
+            _report(reader, here, message, hint)
+
+
+def _check_backends(values: Values, reader: Reader) -> None:
+    """``source`` and ``conda-channels`` suit the backend of every cell that they are for."""
+    sources: Values = values.get("sources", {})
+    private = PrivateNames(
+        indexes=tuple(name for name, source in sources.items() if "index" in source),
+        channels=tuple(name for name, source in sources.items() if "conda-channel" in source),
+    )
+    known = {*KNOWN_CHANNELS, *private.channels}
+    said = {key for _, section in sections(values) for key in ("source", "conda-channels") if key in section}
+    if not said or _too_many(values):
+        return
+    for channel, target, index in _cells(values):
+        layers = _layers(values, channel, target, index)
+        backend = next((layer["backend"] for _, layer in layers if "backend" in layer), Backend.PIP)
+        found: dict[str, tuple[str, Any] | None] = {
+            key: next(((path, layer[key]) for path, layer in layers if key in layer), None) for key in said
+        }
+        source, channels = found.get("source"), found.get("conda-channels")
+        if source and source[1] not in (*FAMILY_SOURCES, *sources):
+            continue  # said already
+        wrong = trouble(
+            f"channel {channel} with target {target}",
+            backend,
+            source[1] if source else None,
+            channels[1] if channels and known.issuperset(map(_channel_source, channels[1])) else None,
+            private,
+        )
+        if wrong is not None and (blamed := found.get(wrong.key)):
+            path = join(blamed[0], wrong.key)
+            if not any(
+                problem.path == path for problem in reader.problems.found.values()
+            ):  # one cell is example enough
+                _report(reader, path, wrong.message, wrong.hint)
+
+
+def _channel_source(channel: str | None) -> str | None:
+    return None if channel is None else channel_source(channel)
+
+
+def _too_many(values: Values) -> bool:
+    axes: Values = values.get("axes", {})
+    return len(axes.get("channel", ())) * len(axes.get("target", ())) > MAX_COMBINATIONS
+
+
+def _cells(values: Values) -> Iterator[tuple[str, str, int | None]]:
+    """Channel and target of the cells of the axes that are not excluded, then of the includes with their index."""
+    axes: Values = values.get("axes", {})
+    pythons, excludes = axes.get("python", ()), _excludes(values) or []
+    for channel in axes.get("channel", ()):
+        for target in axes.get("target", ()):
+            left = any(not any(rule.matches(each, channel, target) for rule in excludes) for each in pythons)
+            if channel is not None and target is not None and (left or not excludes):
+                yield channel, target, None
+    for index, include in enumerate(values.get("include", ())):
+        if include and "channel" in include and "target" in include:
+            yield include["channel"], include["target"], index
+
+
+def _layers(values: Values, channel: str, target: str, include: int | None) -> list[tuple[str, Values]]:
+    """The sections that a cell's settings come from with their paths, the nearest first."""
+    nearest = [] if include is None else [(f"include[{include}]", values["include"][include])]
+    return [
+        *nearest,
+        (join("targets", target), values.get("targets", {}).get(target, {})),
+        (join("channels", channel), values.get("channels", {}).get(channel, {})),
+        ("", values),
+    ]
+
+
 def _check_ids(values: Values, reader: Reader) -> None:
     """No two cells have one id. The product is never written out: ids collide in what follows the Python version."""
     axes: Values = values.get("axes", {})
@@ -217,12 +308,7 @@ def _suffix(channel: str, target: str, backend: Backend, name: str | None = None
 
 def _backend(values: Values, channel: str, target: str, include: Values | None) -> Backend:
     """The backend after the cascade."""
-    layers: list[Any] = [
-        include or {},
-        values.get("targets", {}).get(target, {}),
-        values.get("channels", {}).get(channel, {}),
-        values,
-    ]
+    layers = [include or {}, *(layer for _, layer in _layers(values, channel, target, None))]
     return next((layer["backend"] for layer in layers if "backend" in layer), Backend.PIP)
 
 

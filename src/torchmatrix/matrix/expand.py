@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from torchmatrix.catalog.model import PYPI, PYTORCH, Catalog, Choice
 from torchmatrix.errors import UsageError
+from torchmatrix.matrix.conda import PrivateNames, decide_channels, family_source, passed_over, trouble
 from torchmatrix.matrix.model import (
     Backend,
     Cell,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterable, Iterator
 
-CONDA_FORGE = "conda-forge"
 NIGHTLY = "nightly"
 NEAREST_CELLS = 3
 """How many cells of the matrix a dropped combination names."""
@@ -81,7 +81,8 @@ def expand(matrix: Matrix, catalog: Catalog, *, as_of: dt.date | None = None) ->
             dropped = Dropped(id=combination.id, reason=exclude.reason, url=exclude.url, excluded=True)
             excluded.append((position, dropped))
         else:
-            cells.append(_cell(combination, choice))
+            _refuse_settings(matrix, layers.private, combination)
+            cells.append(_cell(combination, choice, layers.private))
     neighbours = _Neighbours.of(matrix, cells)
     dropped_here = [
         (position, _dropped(combination, choice, neighbours, judge)) for position, combination, choice in impossible
@@ -96,6 +97,10 @@ class _Layers:
     def __init__(self, matrix: Matrix, catalog: Catalog) -> None:
         self._matrix = matrix
         self._catalog = catalog
+        self.private = PrivateNames(
+            indexes=tuple(name for name, source in matrix.sources.items() if source.index),
+            channels=tuple(name for name, source in matrix.sources.items() if source.conda_channel),
+        )
         self._pairs: dict[tuple[str, str], tuple[Settings, TorchRequest, str, tuple[str, ...], Target]] = {}
 
     def combinations(self) -> Iterator[_Combination]:
@@ -156,7 +161,7 @@ class _Layers:
         """Where the family comes from; nightlies are only on the PyTorch index."""
         named = settings.source
         if settings.backend is Backend.CONDA:
-            return (CONDA_FORGE if named in (None, PYPI, PYTORCH) else str(named)), ()
+            return family_source(named), passed_over(family_source(named), settings.conda_channels)
         if torch.is_nightly and named == PYPI:
             return PYTORCH, (f"source: {PYPI} is ignored: nightlies are on source {PYTORCH} only",)
         by_catalog = self._catalog.family_source(target.platform, target.accelerator, torch.is_nightly)
@@ -197,7 +202,8 @@ class _Judge:
         key = combination.question
         if key not in self._suggestions:
             target = combination.target
-            self._suggestions[key] = self.catalog.suggest(
+            ask = self.catalog.suggest_conda if combination.backend is Backend.CONDA else self.catalog.suggest
+            self._suggestions[key] = ask(
                 combination.torch,
                 combination.python,
                 target.platform,
@@ -210,9 +216,8 @@ class _Judge:
 
     def _ask(self, combination: _Combination) -> Choice:
         target = combination.target
-        if combination.backend is Backend.CONDA:
-            return self._conda(combination)
-        return self.catalog.choose(
+        ask = self.catalog.choose_conda if combination.backend is Backend.CONDA else self.catalog.choose
+        return ask(
             combination.torch,
             combination.python,
             target.platform,
@@ -221,19 +226,6 @@ class _Judge:
             as_of=self.as_of,
             macos=target.macos,
         )
-
-    def _conda(self, combination: _Combination) -> Choice:
-        """What holds for every conda channel; the rest the solver tells."""
-        evidence = self.catalog.facts.evidence
-        target = combination.target
-        if combination.torch.is_nightly:
-            return Choice(
-                reason="there are no nightlies for conda any more: the channel pytorch-nightly ended in November 2024",
-                url=evidence["conda-nightly"],
-            )
-        if rule := self.catalog.platform_rule(target.platform, target.accelerator):
-            return Choice(reason=rule[0], url=rule[1])
-        return Choice(version=combination.torch.version)
 
 
 def _exclusion(excludes: Iterable[Exclude], combination: _Combination) -> Exclude | None:
@@ -253,8 +245,25 @@ def _refuse_twice(matrix: Matrix, known: dict[str, str], combination: _Combinati
     )
 
 
-def _cell(combination: _Combination, choice: Choice) -> Cell:
-    settings = combination.settings
+def _refuse_settings(matrix: Matrix, private: PrivateNames, combination: _Combination) -> None:
+    """`UsageError` where the settings do not suit the backend; the loader has said so for a file."""
+    settings, target = combination.settings, combination.target.name
+    place = f"channel {combination.channel} with target {target}"
+    wrong = trouble(place, combination.backend, settings.source, settings.conda_channels, private)
+    if wrong is None:
+        return
+    homes = [home for home in (combination.where, f"targets.{target}", f"channels.{combination.channel}") if home]
+    paths = [f"{home}.{wrong.key}" for home in homes]
+    path = next((path for path in paths if path in matrix.locations), wrong.key)
+    line = matrix.locations.get(path)
+    where = f"{matrix.path.name}:{line[0]}:{line[1]}: " if line else ""
+    raise UsageError(f"{where}{path}: {wrong.message}", hint=wrong.hint)
+
+
+def _cell(combination: _Combination, choice: Choice, private: PrivateNames) -> Cell:
+    settings, source = combination.settings, combination.source
+    conda = combination.backend is Backend.CONDA
+    accelerator = combination.target.accelerator
     return Cell(
         id=combination.id,
         python=combination.python,
@@ -264,8 +273,11 @@ def _cell(combination: _Combination, choice: Choice) -> Cell:
         sandbox=settings.sandbox or SandboxKind.NATIVE,
         torch=combination.torch,
         torch_version=choice.version,
-        source=combination.source,
-        packages=settings.packages,
+        source=source,
+        conda_channels=decide_channels(source, settings.conda_channels, accelerator, private.channels) if conda else (),
+        packages=settings.packages if conda else tuple(dict.fromkeys((*settings.packages, *settings.pip_packages))),
+        conda_packages=settings.conda_packages if conda else (),
+        pip_packages=settings.pip_packages if conda else (),
         project=settings.project,
         requirements=settings.requirements or (),
         constraints=settings.constraints or (),
@@ -277,14 +289,11 @@ def _cell(combination: _Combination, choice: Choice) -> Cell:
 
 
 def _dropped(combination: _Combination, choice: Choice, neighbours: _Neighbours, judge: _Judge) -> Dropped:
-    words = judge.suggestions(combination)
-    if combination.backend is Backend.CONDA and not words and combination.torch.is_nightly:
-        words = ("nightly with backend pip",)
     return Dropped(
         id=combination.id,
         reason=choice.reason or "",
         url=choice.url,
-        nearest=(*neighbours.nearest(combination), *words),
+        nearest=(*neighbours.nearest(combination), *judge.suggestions(combination)),
     )
 
 

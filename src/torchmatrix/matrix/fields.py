@@ -21,6 +21,7 @@ WEB_URL = r"https?://\S+"
 
 FAMILY = (
     "torch",
+    "pytorch",
     "torchvision",
     "torchaudio",
     "torchtext",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torchmatrix.matrix import fields
+from torchmatrix.matrix import conda_fields, fields
 from torchmatrix.matrix.kinds import Choice, FormatVersion, Key, KeyTable, ListOf, Named, Place, Section, Text
 from torchmatrix.matrix.setting_keys import SETTING_KEYS
 from torchmatrix.target import Accelerator, Platform, PythonVersion
@@ -127,14 +127,21 @@ _IDENTITY_KEYS = (
     Key(
         name="sources",
         kind=Named(
-            section=Section(place=Place.SOURCE, what="a mapping with index and packages"),
-            what="a mapping from source names to index and packages",
+            section=Section(
+                place=Place.SOURCE,
+                what="a mapping with index or conda-channel, and packages",
+                any_of=("index", "conda-channel"),
+                any_of_hint=(
+                    "say where it is: index: https://HOST/simple for pip, conda-channel: https://HOST/CHANNEL for conda"
+                ),
+            ),
+            what="a mapping from source names to index or conda-channel, and packages",
             name="the name of a source",
             pattern=fields.NAME,
             mismatch="use lower-case letters, digits and hyphens",
         ),
         places=_MATRIX,
-        description="Private indexes, each with the packages that it alone serves.",
+        description="Private indexes and conda channels, each with the packages that it alone serves.",
     ),
     Key(
         name="stand-in",
@@ -237,9 +244,18 @@ _NESTED_KEYS = (
             mismatch=fields.URL_FORMS,
         ),
         places=_SOURCE,
-        required=True,
-        example="https://HOST/simple",
         description="Address of the index (PEP 503) without credentials: netrc, a keyring or the environment has them.",
+    ),
+    Key(
+        name="conda-channel",
+        kind=Text(
+            what="the URL of a conda channel",
+            parse=conda_fields.channel_url,
+            pattern=fields.INDEX_URL,
+            mismatch=fields.URL_FORMS,
+        ),
+        places=_SOURCE,
+        description="Address of the conda channel, without a platform's folder and without credentials or a token.",
     ),
     Key(
         name="packages",

@@ -285,6 +285,7 @@ class Section:
     what: str
     any_of: tuple[str, ...] = ()
     """Keys of which at least one must be there."""
+    any_of_hint: str = ""
     build: Callable[[Values], Any] | None = None
 
     def read(self, node: Node, path: str, reader: Reader) -> Any:
@@ -308,9 +309,8 @@ class Section:
         for key in missing:
             reader.reject(node, path, f"{key.name} is missing", f"add {key.name}: {key.example}")
         if self.any_of and not any(name in entries for name in self.any_of):
-            reader.reject(
-                node, path, f"names none of {', '.join(self.any_of)}", f"say what it is about: {self.any_of[0]}: …"
-            )
+            hint = self.any_of_hint or f"say what it is about: {self.any_of[0]}: …"
+            reader.reject(node, path, f"names none of {', '.join(self.any_of)}", hint)
         if self.build is None:
             return values
         return self.build(values) if len(values) == len(entries) and not missing else None

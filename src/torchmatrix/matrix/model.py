@@ -115,26 +115,34 @@ class Project:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrivateSource:
-    """One entry of ``sources:``: a private index and the names (fnmatch patterns) that it alone serves."""
+    """One entry of ``sources:``: an index, a conda channel or both, and the names (patterns) that it alone serves."""
 
     name: str
-    index: str
+    index: str | None = None
+    conda_channel: str | None = None
     packages: tuple[str, ...]
+
+
+ADDED_UP = ("packages", "conda_packages", "pip_packages", "allow_sdist")
+"""Fields of `Settings` that add up over the cascade."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What the matrix, a channel, a target and an include may all set; ``None`` means: not said here.
 
-    The cascade is matrix -> channel -> target -> include. ``packages`` and ``allow_sdist`` add up, the others replace.
+    The cascade is matrix -> channel -> target -> include. Packages and ``allow_sdist`` add up, the others replace.
     """
 
     torch: TorchRequest | None = None
     packages: tuple[Requirement, ...] = ()
+    conda_packages: tuple[str, ...] = ()
+    pip_packages: tuple[Requirement, ...] = ()
     backend: Backend | None = None
     sandbox: SandboxKind | None = None
     source: str | None = None
     """Source of the PyTorch family; ``None`` leaves it to the catalog."""
+    conda_channels: tuple[str, ...] | None = None
     project: Project | None = None
     requirements: tuple[str, ...] | None = None
     constraints: tuple[str, ...] | None = None
@@ -149,7 +157,7 @@ class Settings:
         values: dict[str, object] = {}
         for name in self.__dataclass_fields__:
             mine, theirs = getattr(self, name), getattr(below, name)
-            if name in ("packages", "allow_sdist"):
+            if name in ADDED_UP:
                 values[name] = tuple(dict.fromkeys((*theirs, *mine)))
             else:
                 values[name] = theirs if mine is None else mine
@@ -240,7 +248,13 @@ class Cell:
     """The release that the catalog chose for ``torch``; ``None`` for nightlies and what only the index knows."""
     source: str
     """Source of the PyTorch family."""
+    conda_channels: tuple[str, ...] = ()
+    """Conda channels in order of priority, ``NAME`` or ``NAME/label/LABEL``; empty in a pip cell."""
     packages: tuple[Requirement, ...] = ()
+    conda_packages: tuple[str, ...] = ()
+    """Conda match specs; empty in a pip cell."""
+    pip_packages: tuple[Requirement, ...] = ()
+    """What pip installs on top of the conda packages; in a pip cell they are among ``packages``."""
     project: Project | None = None
     requirements: tuple[str, ...] = ()
     constraints: tuple[str, ...] = ()

@@ -17,10 +17,12 @@ _TITLES = {
     Place.TARGET: "What torch must run on, where, and settings; they replace those of the channel.",
     Place.INCLUDE: "A cell beside the product of the axes, with settings of its own.",
     Place.EXCLUDE: "A combination to leave out; names at least one axis.",
-    Place.SOURCE: "A private index and the packages that it alone serves.",
+    Place.SOURCE: "A private index, a conda channel or both, and the packages that it alone serves.",
     Place.PROJECT: "What is being tested in the cells.",
     Place.VERIFY: "What else is run to verify an environment.",
 }
+_ANY_OF = {Place.EXCLUDE: ("python", "channel", "target"), Place.SOURCE: ("index", "conda-channel")}
+"""Keys of which one must be there; the sections of `keys` say the same to the loader."""
 
 
 def build_schema() -> Schema:
@@ -48,8 +50,8 @@ def _definition(place: Place) -> Schema:
     }
     if required := [key.name for key in keys.values() if key.required]:
         definition["required"] = required
-    if place is Place.EXCLUDE:
-        definition["anyOf"] = [{"required": [name]} for name in ("python", "channel", "target")]
+    if names := _ANY_OF.get(place):
+        definition["anyOf"] = [{"required": [name]} for name in names]
     return definition
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from torchmatrix.matrix import fields
+from torchmatrix.matrix import conda_fields, fields
 from torchmatrix.matrix.kinds import Choice, Flag, Key, ListOf, Place, Section, Text
 from torchmatrix.matrix.model import Backend, Project, SandboxKind, TorchRequest
 
-LOCKFILE_FORMATS = ("requirements.txt", "pylock.toml", "explicit", "environment.yml", "conda-lock.yml")
-"""What ``lockfiles`` may name: two formats of pip, three of conda."""
+LOCKFILE_FORMATS = ("requirements.txt", "pylock.toml", "explicit", "environment.yml", "conda-lock.yml", "pixi.lock")
+"""What ``lockfiles`` may name: two formats of pip, four of conda."""
 
 _CASCADE = frozenset({Place.MATRIX, Place.CHANNEL, Place.TARGET, Place.INCLUDE})
 _PROJECT = frozenset({Place.PROJECT})
@@ -45,6 +45,34 @@ CASCADE_KEYS = (
         description="Requirements (PEP 508) beside torch; those of matrix, channel, target and include add up.",
     ),
     Key(
+        name="conda-packages",
+        kind=ListOf(
+            item=Text(
+                what="a conda package such as mkl 2024.*",
+                parse=conda_fields.match_spec,
+                pattern=conda_fields.MATCH_SPEC,
+            ),
+            what="a list of conda packages",
+        ),
+        places=_CASCADE,
+        description=(
+            'Conda packages beside torch in conda cells, "NAME VERSION BUILD" of which the name is enough; those of '
+            "matrix, channel, target and include add up."
+        ),
+    ),
+    Key(
+        name="pip-packages",
+        kind=ListOf(
+            item=Text(what="a requirement such as numpy>=1.26", parse=fields.package),
+            what="a list of requirements",
+        ),
+        places=_CASCADE,
+        description=(
+            "Requirements (PEP 508) that pip installs on top of the conda packages; in a pip cell they are packages "
+            "like the others. They add up."
+        ),
+    ),
+    Key(
         name="backend",
         kind=Choice(what="a backend", words=tuple(Backend), make=Backend),
         places=_CASCADE,
@@ -60,7 +88,27 @@ CASCADE_KEYS = (
         name="source",
         kind=Text(what="the name of a source", pattern=fields.NAME),
         places=_CASCADE,
-        description="Source of the PyTorch family: pypi, pytorch or an entry of sources; the catalog has a default.",
+        description=(
+            "Source of the PyTorch family: pypi or pytorch in pip cells, conda-forge or pytorch-conda in conda cells, "
+            "or an entry of sources; the catalog has a default."
+        ),
+    ),
+    Key(
+        name="conda-channels",
+        kind=ListOf(
+            item=Text(
+                what="the name of a conda channel",
+                pattern=conda_fields.CHANNEL,
+                mismatch="write NAME or NAME/label/LABEL; an address belongs under sources, as conda-channel",
+            ),
+            what="a list of conda channels",
+            unique=True,
+        ),
+        places=_CASCADE,
+        description=(
+            "Conda channels of conda cells in order of priority: conda-forge, pytorch-conda, nvidia or entries of "
+            "sources, each with /label/LABEL if need be; by default those that the family's source needs."
+        ),
     ),
     Key(
         name="project",

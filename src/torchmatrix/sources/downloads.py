@@ -73,6 +73,8 @@ class Wanted:
     """Address, or path of a local file."""
     source: str
     sha256: str | None = None
+    anywhere: bool = False
+    """Its host may redirect to any other, as conda channels do to their storage: ``sha256`` decides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +128,7 @@ class Downloads:
 
         By HEAD, or where that tells no size by a GET of which only the headers are read.
         """
-        reply = self._web.describe(wanted.url, source=wanted.source)
+        reply = self._web.describe(wanted.url, source=wanted.source, anywhere=wanted.anywhere)
         _require_success(wanted, reply)
         return reply
 
@@ -237,7 +239,8 @@ class Downloads:
             headers["Range"] = f"bytes={transfer.offset}-"
             if validator := _validator(reply):
                 headers["If-Range"] = validator
-        with self._web.stream(wanted.url, source=wanted.source, headers=headers) as (answer, blocks):
+        asked = self._web.stream(wanted.url, source=wanted.source, headers=headers, anywhere=wanted.anywhere)
+        with asked as (answer, blocks):
             if answer.status == 416 or (answer.status == 206 and not _goes_on(answer, transfer.offset, reply.length)):
                 offset = transfer.offset
                 transfer.restart()  # what is here is no beginning of what is there

@@ -79,15 +79,16 @@ class Web:
         """The whole body at ``url``: for pages and metadata, not for wheels."""
         return self._repeated("GET", url, source, headers or {}, whole)
 
-    def head(self, url: str, *, source: str) -> Reply:
-        """Status and headers of what is at ``url``."""
-        return self._repeated("HEAD", url, source, {"Accept-Encoding": "identity"}, headers_only)
+    def head(self, url: str, *, source: str, anywhere: bool = False) -> Reply:
+        """Status and headers of what is at ``url``; ``anywhere``: see `stream`."""
+        headers = {"Accept-Encoding": "identity"}
+        return self._repeated("HEAD", url, source, headers, headers_only, anywhere=anywhere)
 
-    def describe(self, url: str, *, source: str) -> Reply:
+    def describe(self, url: str, *, source: str, anywhere: bool = False) -> Reply:
         """Status, size and validator of a file: by HEAD, else by a GET of which only the headers are read."""
-        reply = self.head(url, source=source)
+        reply = self.head(url, source=source, anywhere=anywhere)
         if reply.status in _NO_HEAD or (reply.ok and (not reply.length or reply.is_page)):
-            with self.stream(url, source=source) as (opened, _):
+            with self.stream(url, source=source, anywhere=anywhere) as (opened, _):
                 reply = opened
         return reply
 
@@ -101,14 +102,17 @@ class Web:
 
     @contextmanager
     def stream(
-        self, url: str, *, source: str, headers: Mapping[str, str] | None = None
+        self, url: str, *, source: str, headers: Mapping[str, str] | None = None, anywhere: bool = False
     ) -> Iterator[tuple[Reply, Iterator[bytes]]]:
         """The answer and its body in blocks; only what comes before the body is retried.
 
+        ``anywhere``: redirects may lead to any host, because the bytes are known by their sha256 beforehand.
         A body that breaks off raises `BrokenOffError`; what was read of it is good.
         """
         asked = {"Accept-Encoding": "identity", **(headers or {})}
-        url, response = self._repeated("GET", url, source, asked, lambda url, response: (url, response))
+        url, response = self._repeated(
+            "GET", url, source, asked, lambda url, response: (url, response), anywhere=anywhere
+        )
         try:
             yield described(url, response), self._blocks(url, response)
         finally:
@@ -149,6 +153,8 @@ class Web:
         source: str,
         headers: Mapping[str, str],
         read: Callable[[str, urllib3.BaseHTTPResponse], T],
+        *,
+        anywhere: bool = False,
     ) -> T:
         """Ask until there is an answer that repeating would not change; ``read`` may fail as the request may."""
         from urllib3.exceptions import HTTPError
@@ -158,7 +164,7 @@ class Web:
             wait = _backoff(attempt)
             self._require_network(url, f"source {source}: ")
             try:
-                final, response = self._followed(method, url, source, headers)
+                final, response = self._followed(method, url, source, headers, anywhere=anywhere)
                 if response.status not in _AGAIN:
                     return read(final, response)
                 words = f"answered {response.status}{reason_of(response)}"
@@ -184,7 +190,7 @@ class Web:
         return int(said) if said.isdecimal() else RETRIES
 
     def _followed(
-        self, method: str, url: str, source: str, headers: Mapping[str, str]
+        self, method: str, url: str, source: str, headers: Mapping[str, str], *, anywhere: bool
     ) -> tuple[str, urllib3.BaseHTTPResponse]:
         """Follow redirects by hand: each target is looked at before anything is sent there."""
         for _ in range(_REDIRECTS):
@@ -195,7 +201,7 @@ class Web:
             response.drain_conn()
             response.release_conn()
             target = _target(url, location, source)
-            if urlsplit(target).hostname != urlsplit(url).hostname:
+            if not anywhere and urlsplit(target).hostname != urlsplit(url).hostname:
                 self.hosts.require(target, source=source, named_by=f"a redirect of {without_userinfo(url)}")
             if urlsplit(url).scheme == "https" != urlsplit(target).scheme:
                 raise IntegrityError(

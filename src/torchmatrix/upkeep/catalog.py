@@ -18,6 +18,7 @@ from torchmatrix.catalog.write import format_catalog
 from torchmatrix.console import Console
 from torchmatrix.errors import UsageError
 from torchmatrix.target import Platform
+from torchmatrix.upkeep.catalog_conda import seed_conda
 from torchmatrix.upkeep.catalog_index import (
     Index,
     WheelFacts,
@@ -51,7 +52,7 @@ def main(argv: Sequence[str], environ: Mapping[str, str] | None = None) -> int:
     output = _output(arguments)
     raw = _read(output if output.exists() else PACKAGED)
     if arguments.seed is not None:
-        updated = _seeded(raw, arguments.seed)
+        updated = _seeded(raw, arguments.seed, environ or {})
     else:
         index = Index(_address(arguments.index, environ or {}))
         updated, messages = refresh(raw, index, today=dt.datetime.now(tz=dt.UTC).date())
@@ -114,12 +115,13 @@ def _read(path: Path) -> dict[str, Any]:
     return raw
 
 
-def _seeded(raw: Mapping[str, Any], table: Path) -> dict[str, Any]:
+def _seeded(raw: Mapping[str, Any], table: Path, environ: Mapping[str, str]) -> dict[str, Any]:
     try:
         releases = seed_releases(table)
+        conda = seed_conda(table, raw["conda"], environ)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{table}: not a compatibility table ({type(error).__name__}: {error})") from error
-    return {**raw, "releases": sorted(releases, key=lambda row: Version(row["version"]))}
+    return {**raw, "conda": conda, "releases": sorted(releases, key=lambda row: Version(row["version"]))}
 
 
 def _check(console: Console, output: Path, before: str, after: str) -> int:

@@ -1,0 +1,168 @@
+"""Making a conda environment from the record alone: packages are unpacked once a machine, and linked from there."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from torchmatrix.errors import CellError, HostError, IntegrityError
+from torchmatrix.files import write_atomic
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from rattler import RepoDataRecord
+
+    from torchmatrix.backends import CreateRequest
+    from torchmatrix.backends.conda_files import CondaFiles
+    from torchmatrix.lock.model import Artifact
+    from torchmatrix.sources.channels import Channels
+
+PLACEHOLDER = 255
+"""Bytes that packages leave for the path of an environment (conda-build's default)."""
+
+
+class Linker:
+    """Installs conda packages. ``packages``: the store's folder of unpacked ones."""
+
+    def __init__(self, files: CondaFiles, channels: Channels, packages: Path) -> None:
+        self._files = files
+        self._channels = channels
+        self._packages = packages
+
+    def create(self, request: CreateRequest) -> tuple[str, ...]:
+        """The environment at ``request.prefix``; remarks. Link scripts are not run, and named.
+
+        Errors: those of `CondaFiles.fetch`, `HostError` for a path that is too long or a disk that is full,
+        `CellError` for packages that cannot be installed together.
+        """
+        prefix = request.prefix
+        if len(str(prefix).encode()) >= PLACEHOLDER:
+            raise HostError(
+                f"{prefix}: the path has {len(str(prefix).encode())} bytes, and conda packages leave room for "
+                f"{PLACEHOLDER - 1}",
+                hint="set TORCHMATRIX_CACHE to a folder with a shorter path",
+            )
+        artifacts = request.lockfile.conda_artifacts
+        here = asyncio.run(self._here(artifacts))
+        absent = [artifact for artifact in artifacts if artifact.file not in here]
+        kept = {artifact.file for artifact in absent if self._files.held(artifact)}
+        fetched = self._files.fetch(request.lockfile, absent, tell=request.tell)
+        try:
+            asyncio.run(self._install(request, artifacts, fetched))
+        except InstallFailedError as error:
+            if not here:
+                raise explained(request, str(error)) from error
+            self._again(request, artifacts)
+        self._files.drop(artifact for artifact in absent if artifact.file not in kept)
+        self._correct(request, artifacts)
+        return _remarks(request, artifacts)
+
+    def _again(self, request: CreateRequest, artifacts: Sequence[Artifact]) -> None:
+        """What was unpacked by an earlier run may be damaged: everything is fetched, and files that lack are noticed."""
+        fetched = self._files.fetch(request.lockfile, artifacts, tell=request.tell)
+        shutil.rmtree(request.prefix, ignore_errors=True)
+        try:
+            asyncio.run(self._install(request, artifacts, fetched, thorough=True))
+        except InstallFailedError as error:
+            raise explained(request, str(error)) from error
+
+    async def _here(self, artifacts: Sequence[Artifact]) -> set[str]:
+        """File names of the packages that an earlier run unpacked; the cache knows them by their sha256."""
+        from rattler import PackageCache
+
+        self._packages.mkdir(parents=True, exist_ok=True)
+        index = await PackageCache(self._packages).index()
+        return {one.file for one in artifacts if index.contains_record(self._record(one, None))}
+
+    def _record(self, artifact: Artifact, path: Path | None) -> RepoDataRecord:
+        from torchmatrix.lock.formats.rattler_record import repodata_record
+
+        # Never an address of the network: what is not here was to be fetched before.
+        nowhere = self._packages / "not-here" / artifact.file
+        channel = self._channels.address(self._channels.name_of(artifact))
+        return repodata_record(artifact, (path or nowhere).as_uri(), channel)
+
+    async def _install(
+        self,
+        request: CreateRequest,
+        artifacts: Sequence[Artifact],
+        files: Mapping[str, Path],
+        *,
+        thorough: bool = False,
+    ) -> None:
+        from rattler import PackageCache, Subdir, ValidationMode, install
+        from rattler.exceptions import InstallerError
+
+        mode = ValidationMode.fast() if thorough else None
+        try:
+            await install(
+                [self._record(artifact, files.get(artifact.file)) for artifact in artifacts],
+                target_prefix=request.prefix,
+                package_cache=PackageCache.new_layered([self._packages], validation_mode=mode),
+                installed_packages=[],
+                platform=Subdir(request.lockfile.platform),
+                execute_link_scripts=False,
+                show_progress=request.live,
+            )
+        except InstallerError as error:
+            raise InstallFailedError(str(error)) from error
+
+    def _url(self, artifact: Artifact) -> str:
+        return f"{self._channels.base(artifact.source)}/{quote(artifact.path or artifact.file, safe='/!+~@:,;=%')}"
+
+    def _correct(self, request: CreateRequest, artifacts: Sequence[Artifact]) -> None:
+        """Say in the environment where its packages come from: what conda and mamba read must not name our files."""
+        meta = request.prefix / "conda-meta"
+        for artifact in artifacts:
+            path = meta / f"{_folder(artifact)}.json"
+            try:
+                data = json.loads(path.read_text(encoding="utf-8"))
+            except (OSError, ValueError) as error:
+                raise IntegrityError(f"{request.lockfile.cell}: {artifact.name} was not installed: {error}") from error
+            data["url"] = self._url(artifact)
+            for name in ("package_tarball_full_path", "extracted_package_dir", "link"):
+                data.pop(name, None)
+            path.write_text(json.dumps(data, indent=2), encoding="utf-8")
+        (meta / "history").touch()  # by this file conda knows an environment
+
+
+class InstallFailedError(Exception):
+    """What py-rattler said when it could not install."""
+
+
+def explained(request: CreateRequest, text: str) -> CellError | HostError:
+    """The error for an installation that failed."""
+    cell = request.lockfile.cell
+    words = "\n".join(f"    {line.strip()}" for line in text.splitlines() if line.strip())
+    if "os error 28" in text or "No space left" in text:
+        return HostError(
+            f"{cell}: the disk is full:\n{words}",
+            hint="free space, run `torchmatrix cache gc`, or set TORCHMATRIX_CACHE to another disk",
+        )
+    if "os error 13" in text or "os error 30" in text:
+        return HostError(f"{cell}: the environment cannot be written:\n{words}", hint="check the store's folder")
+    return CellError(f"{cell}: its packages cannot be installed:\n{words}", hint="run it with -v; if it stays, report it")
+
+
+def _folder(artifact: Artifact) -> str:
+    """Name of an unpacked package, and of its record in an environment."""
+    return artifact.file.removesuffix(".conda").removesuffix(".tar.bz2")
+
+
+def _remarks(request: CreateRequest, artifacts: Sequence[Artifact]) -> tuple[str, ...]:
+    """Packages whose link scripts were left out."""
+    prefix = request.prefix
+    named = [
+        artifact.name
+        for artifact in artifacts
+        if (prefix / "bin" / f".{artifact.name}-post-link.sh").exists()
+        or (prefix / "Scripts" / f".{artifact.name}-post-link.bat").exists()
+    ]
+    if not named:
+        return ()
+    return (f"link scripts were not run: {', '.join(named)}; they are code of the package that runs unseen",)

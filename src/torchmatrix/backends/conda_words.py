@@ -1,0 +1,65 @@
+"""Why a conda cell has no solution, in words: what the catalog knows first, then the solver's conflict."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from torchmatrix.errors import CellError
+from torchmatrix.sources.channels import CONDA_BASES, CONDA_FORGE, PYTORCH_CONDA
+
+if TYPE_CHECKING:
+    from torchmatrix.backends import ResolveRequest
+    from torchmatrix.backends.conda_specs import Question
+    from torchmatrix.catalog import Catalog
+
+LINES = 24
+"""As much of a conflict as somebody reads."""
+_PREAMBLE = "Cannot solve the request because of: "
+_NO_CANDIDATES = re.compile(r"No candidates were found for (?P<spec>[^\n]+?)\.?\s*$", re.MULTILINE)
+
+
+def unsolvable(request: ResolveRequest, asked: Question, text: str, catalog: Catalog) -> CellError:
+    """The error for a solve without a solution; ``text`` is the solver's."""
+    cell = request.cell
+    conflict = plain_conflict(text)
+    known = catalog.conda_remark(
+        cell.torch_version or cell.torch.version,
+        cell.python,
+        cell.target.platform,
+        cell.target.accelerator,
+        cell.source,
+    )
+    when = f" as of {request.as_of}" if request.as_of else ""
+    message = f"{cell}: no solution{when} with {', '.join(cell.conda_channels)}"
+    if known:
+        message += f": {known}"
+    message += f"\n{conflict}"
+    if asked.virtual and "__" in conflict:
+        message += f"\nthe target brings: {', '.join(str(one) for one in asked.virtual)}"
+    return CellError(message, hint=_hint(request, conflict))
+
+
+def plain_conflict(text: str) -> str:
+    """The solver's words without its preamble, with conda channels by their names, and no longer than one reads."""
+    text = text.removeprefix(_PREAMBLE).strip()
+    for name, base in CONDA_BASES.items():
+        text = text.replace(f"{base}/", f"{name}/").replace(f"{base}::", f"{name}::").replace(base, name)
+        text = text.replace(f'channel="{base.rpartition("/")[2]}"', f'channel="{name}"')
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    if len(lines) > LINES:
+        left = len(lines) - LINES
+        lines = [*lines[:LINES], f"… and {left} more lines"]
+    return "\n".join(f"    {line}" for line in lines)
+
+
+def _hint(request: ResolveRequest, conflict: str) -> str:
+    cell = request.cell
+    if request.as_of:
+        return "choose a later as-of date, or take away the pin that did not exist then"
+    if "__glibc" in conflict or "__osx" in conflict:
+        key = "macos" if cell.target.platform.is_macos else "glibc"
+        return f"a package needs a newer system: set {key}: in the target, or ask for an older version of it"
+    if cell.source == PYTORCH_CONDA:
+        return f"ask for another version, or take torch from {CONDA_FORGE} (source: {CONDA_FORGE})"
+    return "ask for another version of torch, Python or the package that is named above"
