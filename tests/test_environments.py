@@ -38,6 +38,7 @@ class FakeBackend:
     """Makes an empty folder; notes what it was asked."""
 
     name: str = "pip"
+    brings_python: bool = False
     failure: Exception | None = None
     requests: list[CreateRequest] = field(default_factory=list)
     projects: list[Project] = field(default_factory=list)
@@ -67,6 +68,9 @@ class FakeBackend:
 
     def python(self, prefix: Path) -> Path:
         return prefix / "bin" / "python"
+
+    def environ(self, prefix: Path, base: Mapping[str, str], sandbox: Sandbox) -> dict[str, str]:
+        return sandbox.environ(prefix, base)
 
 
 @dataclass(kw_only=True)

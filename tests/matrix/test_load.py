@@ -214,11 +214,12 @@ def test_every_key_reaches_the_model() -> None:
             name="corp", index="https://packages.corp.example/simple/", packages=("corp-tools", "corp-*-plus")
         ),
         "local": PrivateSource(name="local", index="file:///srv/wheels", packages=("*-local",)),
-        "native": PrivateSource(
-            name="native", conda_channel="https://conda.example/corp", packages=("corp-native",)
-        ),
+        "native": PrivateSource(name="native", conda_channel="https://conda.example/corp", packages=("corp-native",)),
         "both": PrivateSource(
-            name="both", index="https://both.example/simple", conda_channel="file:///srv/conda", packages=("both-*",)
+            name="both",
+            index="https://both.example/simple",
+            conda_channel="file:///srv/conda",
+            packages=("both-tools",),
         ),
         "plain": PrivateSource(name="plain", index="http://plain.example:8080/simple", packages=("plain",)),
     }

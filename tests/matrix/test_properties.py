@@ -140,9 +140,12 @@ def settings_of(section: dict[str, Any]) -> Settings:
     return Settings(
         torch=TorchRequest.parse(section["torch"]) if "torch" in section else None,
         packages=tuple(Requirement(text) for text in section.get("packages", ())),
+        conda_packages=tuple(section.get("conda-packages", ())),
+        pip_packages=tuple(Requirement(text) for text in section.get("pip-packages", ())),
         backend=Backend(section["backend"]) if "backend" in section else None,
         sandbox=SandboxKind(section["sandbox"]) if "sandbox" in section else None,
         source=section.get("source"),
+        conda_channels=several(section.get("conda-channels")),
         project=Project(
             path=project["path"],
             extras=tuple(project.get("extras", ())),
@@ -335,6 +338,7 @@ CROSS_RULES = (
     "no requirement (PEP 508)",
     "is none of: stable",
     "give one cell id",
+    "is missing, from which",
 )
 """What a schema cannot see."""
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 LINES = 24
 """As much of a conflict as somebody reads."""
 _PREAMBLE = "Cannot solve the request because of: "
-_NO_CANDIDATES = re.compile(r"No candidates were found for (?P<spec>[^\n]+?)\.?\s*$", re.MULTILINE)
+_CHANNEL = re.compile(r'\[channel="([^"]+)"\]')
+"""How the solver writes a spec that is pinned to a conda channel."""
 
 
 def unsolvable(request: ResolveRequest, asked: Question, text: str, catalog: Catalog) -> CellError:
@@ -46,6 +47,7 @@ def plain_conflict(text: str) -> str:
     for name, base in CONDA_BASES.items():
         text = text.replace(f"{base}/", f"{name}/").replace(f"{base}::", f"{name}::").replace(base, name)
         text = text.replace(f'channel="{base.rpartition("/")[2]}"', f'channel="{name}"')
+    text = _CHANNEL.sub(r" from \1", text)
     lines = [line.rstrip() for line in text.splitlines() if line.strip()]
     if len(lines) > LINES:
         left = len(lines) - LINES

@@ -57,10 +57,14 @@ def _likely(catalog: Catalog, question: Question, version: Version, source: str)
     """Whether the accelerator was seen around the release, or up to the newest that was seen at all."""
     channel = catalog.facts.conda.channels.get(source)
     seen = channel.on(question.platform) if channel else ()
-    having = [each.version for each in seen if str(question.accelerator) in each.builds]
-    if not having or version < having[0]:
-        return False
-    return version <= having[-1] or having[-1] == seen[-1].version
+    having = {
+        each.version: each.builds[str(question.accelerator)]
+        for each in seen
+        if str(question.accelerator) in each.builds
+    }
+    if version in having:
+        return question.python in having[version]
+    return bool(having) and min(having) < version and (version < max(having) or max(having) == seen[-1].version)
 
 
 def _other_release(catalog: Catalog, question: Question) -> Iterator[str]:

@@ -61,7 +61,7 @@ def trouble(
             return Trouble(
                 key="source",
                 message=f"{named} is a conda channel, and the backend of {place} is pip",
-                hint="write it in the target or include that has backend: conda; in pip cells source is pypi or pytorch",
+                hint="write it in the target or include with backend: conda; in pip cells source is pypi or pytorch",
             )
         if named in private and named not in private.indexes:
             return Trouble(

@@ -139,7 +139,10 @@ def _matrix(path: Path, values: Values, reader: Reader) -> Matrix:
         ),
         exclude=tuple(Exclude(**exclude) for exclude in values.get("exclude", ())),
         sources=MappingProxyType(
-            {name: PrivateSource(name=name, **source) for name, source in values.get("sources", {}).items()}
+            {
+                name: PrivateSource(name=name, **{key.replace("-", "_"): value for key, value in source.items()})
+                for name, source in values.get("sources", {}).items()
+            }
         ),
         stand_in_in_ci=values.get("stand-in") == "allow",
         locations=MappingProxyType(reader.locations),
