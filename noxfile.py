@@ -7,9 +7,11 @@
 #     "filelock>=3.16",
 #     "packaging>=25.0",
 #     "platformdirs>=4.3",
+#     "py-rattler>=0.28,<1",
 #     "pyyaml>=6.0.2",
 #     "urllib3>=2.2",
 #     "uv>=0.9,<1",
+#     "zstandard>=0.23",
 # ]
 # ///
 """Sessions over the cells of matrix.yaml, and over this project itself.

@@ -21,9 +21,9 @@ import pytest
 
 import torchmatrix
 from tests.lock.samples import TORCH, artifact, lockfile
-from torchmatrix.bundle import contents, read, write
+from torchmatrix.bundle import contents, read, texts, write
 from torchmatrix.bundle.archive import END, header, padding
-from torchmatrix.bundle.contents import Member, describe, needs, render_description
+from torchmatrix.bundle.contents import Member, describe, render_description
 from torchmatrix.errors import HostError, IntegrityError, UsageError
 from torchmatrix.lock.record import render_record
 
@@ -344,8 +344,8 @@ class Forged:
         one = one or locked()
         texts = {
             "cell.json": render_record(one).encode(),
-            "requirements.txt": contents.requirements_text(one).encode(),
-            "README.txt": contents.readme_text(one).encode(),
+            "requirements.txt": texts.requirements_text(one).encode(),
+            "README.txt": texts.readme_text(one).encode(),
         }
         return cls(texts=texts, wheels={f"wheels/{file}": content for file, content in WHEELS.values()}, lockfile=one)
 

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from torchmatrix.backends import Backend, CreateRequest, Deviation, FetchRequest, ResolveRequest
+    from torchmatrix.backends import CreateRequest, Deviation, FetchRequest, ResolveRequest
     from torchmatrix.backends.conda_create import Linker
     from torchmatrix.backends.conda_files import CondaFiles
+    from torchmatrix.backends.conda_pip import PipOnTop
     from torchmatrix.backends.conda_solve import Solver
     from torchmatrix.backends.shared import SharedResolutions
     from torchmatrix.catalog import Catalog
@@ -65,7 +66,7 @@ class CondaBackend:
         *,
         home: Path,
         private: Mapping[str, str],
-        pip: Backend,
+        pip: PipOnTop,
     ) -> None:
         """``private``: addresses of the matrix's own conda channels by name; ``home`` holds netrc."""
         self._config = config
@@ -131,12 +132,25 @@ class CondaBackend:
         return self._parts.shared.resolve(request, self._resolve)
 
     def _resolve(self, request: ResolveRequest) -> Resolution:
+        if request.cell.pip_packages:
+            from torchmatrix.backends.conda_pip import require_no_family
+
+            require_no_family(request, self._catalog)
         request.tell("solving")
         artifacts, remarks = self._parts.solver.solve(request)
         artifacts = self._hashed(artifacts, request)
         check_variant(request.cell, artifacts)
-        lockfile = _lockfile(request, artifacts)
-        return Resolution(lockfile=lockfile, remarks=(*request.cell.notes, *remarks))
+        resolution = Resolution(lockfile=_lockfile(request, artifacts), remarks=(*request.cell.notes, *remarks))
+        if not request.cell.pip_packages:
+            return resolution
+        request.tell("resolving pip-packages")
+        added = self._pip.resolve_on_top(request, artifacts)
+        return replace(
+            resolution,
+            lockfile=replace(resolution.lockfile, artifacts=(*artifacts, *added.artifacts)),
+            bases=added.bases,
+            remarks=tuple(dict.fromkeys([*resolution.remarks, *added.remarks])),
+        )
 
     def _hashed(self, artifacts: Iterable[Artifact], request: ResolveRequest) -> tuple[Artifact, ...]:
         """The same, each with a sha256; what was locked before must not have other bytes now."""
@@ -176,7 +190,12 @@ class CondaBackend:
 
     def create(self, request: CreateRequest, sandbox: Sandbox) -> tuple[str, ...]:
         """The environment from the record alone: unpacked packages are shared, and linked."""
-        return self._parts.linker.create(request)
+        remarks = self._parts.linker.create(request)
+        if request.lockfile.pip_artifacts:
+            from torchmatrix.backends.conda_pip import install_on_top
+
+            remarks += install_on_top(self._pip, request, self.python(request.prefix), sandbox)
+        return remarks
 
     def install_project(self, project: Project, folder: Path, python: Path, sandbox: Sandbox) -> None:
         """As the pip backend does it: a project under test is built by its own build backend."""

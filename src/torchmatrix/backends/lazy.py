@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from torchmatrix.backends import CreateRequest, Deviation, FetchRequest, Resolution, ResolveRequest
+    from torchmatrix.backends.conda_pip import Added
     from torchmatrix.backends.pip import PipBackend
     from torchmatrix.backends.shared import SharedResolutions
     from torchmatrix.catalog import Catalog
+    from torchmatrix.lock.model import Artifact
     from torchmatrix.matrix.model import Project
     from torchmatrix.sandboxes import Sandbox
     from torchmatrix.sources.config import SourceConfig
@@ -119,10 +121,18 @@ class LazyPipBackend:
         """Resolve, and remember the sizes that were learned."""
         inner, shared = self._made()
         resolution = shared.resolve(request, inner.resolve)
-        self._store.memorize("file-hosts", inner.web.hosts.learned)
-        sizes = {a.sha256: a.size for a in resolution.lockfile.artifacts if a.size is not None}
-        self._store.memorize("sizes", sizes)
+        self._memorize(inner, resolution.lockfile.artifacts)
         return resolution
+
+    def resolve_on_top(self, request: ResolveRequest, conda: tuple[Artifact, ...]) -> Added:
+        """As `PipBackend.resolve_on_top`, and remember the sizes that were learned."""
+        added = self.inner.resolve_on_top(request, conda)
+        self._memorize(self.inner, added.artifacts)
+        return added
+
+    def _memorize(self, inner: PipBackend, artifacts: tuple[Artifact, ...]) -> None:
+        self._store.memorize("file-hosts", inner.web.hosts.learned)
+        self._store.memorize("sizes", {a.sha256: a.size for a in artifacts if a.size is not None})
 
     def fetch(self, request: FetchRequest) -> Mapping[str, Path]:
         """As `PipBackend.fetch`."""
@@ -135,6 +145,10 @@ class LazyPipBackend:
     def create(self, request: CreateRequest, sandbox: Sandbox) -> tuple[str, ...]:
         """As `PipBackend.create`."""
         return self.inner.create(request, sandbox)
+
+    def install_on_top(self, request: CreateRequest, python: Path, sandbox: Sandbox) -> tuple[str, ...]:
+        """As `PipBackend.install_on_top`."""
+        return self.inner.install_on_top(request, python, sandbox)
 
     def install_project(self, project: Project, folder: Path, python: Path, sandbox: Sandbox) -> None:
         """As `PipBackend.install_project`."""

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
 
     from torchmatrix.backends import CreateRequest, Deviation, FetchRequest, Resolution, ResolveRequest
+    from torchmatrix.backends.conda_pip import Added
     from torchmatrix.catalog import Catalog
+    from torchmatrix.lock.model import Artifact
     from torchmatrix.matrix.model import Project
     from torchmatrix.sandboxes import Sandbox
     from torchmatrix.sources.credentials import Credentials
@@ -83,10 +85,33 @@ class PipBackend:
         outcome = sandbox.run(Command(argv=argv, env=self.uv_env({})))
         if not outcome.ok:
             raise explain(outcome, f"making the virtual environment of {request.lockfile.cell}")
-        installer = Installer(self, request)
+        return self._install(request, sandbox, ("sync",))
+
+    def resolve_on_top(self, request: ResolveRequest, conda: tuple[Artifact, ...]) -> Added:
+        """What a conda cell's ``pip-packages`` need beside its conda packages; see `OnTop`."""
+        from torchmatrix.backends.conda_pip import OnTop
+
+        return OnTop(self, request, self.router(request), conda).add()
+
+    def install_on_top(self, request: CreateRequest, python: Path, sandbox: Sandbox) -> tuple[str, ...]:
+        """Install the artifacts of a lockfile into the environment of ``python``, and take nothing away."""
+        # Whatever a conda package says of its Python: the environment is ours.
+        command = ("install", "--no-deps", "--break-system-packages")
+        return self._install(request, sandbox, command, option=("-r",), python=python)
+
+    def _install(
+        self,
+        request: CreateRequest,
+        sandbox: Sandbox,
+        command: tuple[str, ...],
+        *,
+        option: tuple[str, ...] = (),
+        python: Path | None = None,
+    ) -> tuple[str, ...]:
+        installer = Installer(self, request, python)
         routes, remarks, offline = installer.routes()
         with tempfile.TemporaryDirectory(prefix="pip-", dir=self.scratch) as scratch:
-            argv = (str(self.uv), "pip", "sync", *installer.inputs(routes, Path(scratch)))
+            argv = (str(self.uv), "pip", *command, *installer.inputs(routes, Path(scratch), option=option))
             argv += (*build_options(request.lockfile), *(["--offline"] if offline else []))
             env = self.uv_env(placed(request.lockfile, routes))
             outcome = sandbox.run(Command(argv=argv, env=env), live=request.live)

@@ -13,7 +13,6 @@ from torchmatrix.backends.absent import not_here
 from torchmatrix.backends.pip_trouble import page_of, page_trouble
 from torchmatrix.backends.uv import config_file, explain, folder_of, project_file
 from torchmatrix.command import Command, run
-from torchmatrix.console import human_bytes
 from torchmatrix.errors import CellError, SourceUnreachableError
 from torchmatrix.sources.config import PYPI
 from torchmatrix.sources.routes import Place, Policy, Route, Router, Via
@@ -35,9 +34,11 @@ _UNCACHED = re.compile(r"Identified uncached distribution|Would download|not fou
 class Installer:
     """The routes and inputs of one installation."""
 
-    def __init__(self, backend: PipBackend, request: CreateRequest) -> None:
+    def __init__(self, backend: PipBackend, request: CreateRequest, python: Path | None = None) -> None:
+        """``python``: of the environment, where it is no virtual environment at the request's prefix."""
         self._backend = backend
         self._request = request
+        self._python = python or backend.python(request.prefix)
         self._held: dict[str, Path] = {}
         self._unreached: list[str] = []
         for artifact in request.lockfile.artifacts:
@@ -64,8 +65,8 @@ class Installer:
         for name, text in files.items():
             (scratch / name).write_text(text, encoding="utf-8")
         project, hashes, settings = (str(scratch / name) for name in files)
-        python = str(self._backend.python(self._request.prefix))
-        return ["--config-file", settings, *option, project, "-c", hashes, "--require-hashes", "--python", python]
+        python = ["--python", str(self._python)]
+        return ["--config-file", settings, *option, project, "-c", hashes, "--require-hashes", *python]
 
     def _held_routes(self) -> dict[str, Route]:
         """A flat folder for each artifact whose bytes were downloaded before: they do not cross the wire again."""

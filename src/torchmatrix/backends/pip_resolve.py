@@ -236,7 +236,7 @@ class Resolver:
             project, output = Path(scratch, "pyproject.toml"), Path(scratch, "pylock.toml")
             project.write_text(text, encoding="utf-8")
             settings = Path(scratch, "uv.toml")
-            settings.write_text(config_file(placed) + (pages.tables() if pages else ""), encoding="utf-8")
+            settings.write_text(self._settings(placed, pages, Path(scratch)), encoding="utf-8")
             argv = [str(self._backend.uv), "pip", "compile", "--config-file", str(settings), "--quiet", str(project)]
             argv += ["--python-version", cell.python.release, "--python-platform", cell.target.uv_platform]
             argv += ["--format", "pylock.toml", "-o", str(output), "--generate-hashes", "--no-header"]
@@ -262,6 +262,10 @@ class Resolver:
                 return outcome
             answer = output.read_text(encoding="utf-8")
         return Outcome(command=outcome.command, returncode=0, stdout=answer, stderr=outcome.stderr)
+
+    def _settings(self, placed: Mapping[str, tuple[Route, str | None]], pages: Pages | None, _scratch: Path) -> str:
+        """The text of uv.toml."""
+        return config_file(placed) + (pages.tables() if pages else "")
 
     def _unsolvable(self, outcome: Outcome, names: Mapping[str, str], routes: Mapping[str, Route]) -> Exception:
         accelerator, nightly = str(self._cell.target.accelerator), self._cell.torch.is_nightly

@@ -1,4 +1,4 @@
-"""What is in a bundle: ``bundle.json``, the record, requirements for pip and uv, a note for people, and the wheels."""
+"""What is in a bundle: ``bundle.json`` with all that is listed in it, and what no record of ours would hold."""
 
 from __future__ import annotations
 
@@ -8,30 +8,35 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from torchmatrix.bundle.texts import (
+    NOARCH,
+    PACKAGES,
+    README,
+    RECORD,
+    REQUIREMENTS,
+    SUBDIRS,
+    TEXTS,
+    WHEELS,
+    minimum_driver,
+    needs,
+    own_texts,
+    place,
+)
 from torchmatrix.errors import IntegrityError, UsageError
-from torchmatrix.target import Accelerator, AcceleratorKind, Platform, PythonVersion
-from torchmatrix.verify.checks import MIN_DRIVERS
+from torchmatrix.lock.formats import CONDA, PIP
+from torchmatrix.target import Accelerator, Platform, PythonVersion
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from torchmatrix.lock.model import Lockfile
+    from torchmatrix.lock.model import Artifact, CondaBuild, Lockfile
 
 SCHEMA = 1
 """Version of bundle.json that this release writes; a newer one is refused with exit 2."""
-DESCRIPTION, RECORD, REQUIREMENTS, README, WHEELS = (
-    "bundle.json",
-    "cell.json",
-    "requirements.txt",
-    "README.txt",
-    "wheels",
-)
-TEXTS = (RECORD, REQUIREMENTS, README)
-"""The small files after the description, in their order in the archive."""
-_WORDS = (REQUIREMENTS, README)
-"""Written anew from the record when a bundle is unpacked: their words change from release to release."""
+DESCRIPTION = "bundle.json"
 TEXT_LIMIT = 16 * 2**20
 """Bytes that a small file may have: it is read as a whole. The record of 500 artifacts has 0.2 MB."""
+_PACKAGE_FOLDERS = frozenset(f"{PACKAGES}/{subdir}" for subdir in SUBDIRS)
 SIZE_LIMIT = 2**50
 """Bytes that no file has: a number with thousands of digits cannot even be printed."""
 CELL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
@@ -39,15 +44,15 @@ CELL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+!~-]{0,250}\.(?:whl|tar\.gz|zip)")
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 _SOURCE = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
+_CONDA_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+!~-]{0,250}\.(?:conda|tar\.bz2)")
+_CONDA_NAME = re.compile(r"[a-z0-9_][a-z0-9_.-]*")
+_CONDA_WORD = re.compile(r"[\w.+!~-]{1,250}", re.ASCII)
+"""A version or a build."""
+_CHANNEL = re.compile(r"[A-Za-z0-9][\w.-]*(?:/label/\w[\w.-]*)?", re.ASCII)
+_PATH = re.compile(r"\w[\w.+!~%=@,:-]*(?:/[\w~+%=@][\w.+!~%=@,:-]*)*", re.ASCII)
+"""Below a source's address; no part of it begins with a dot."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FLOOR = re.compile(r"(?:glibc|macos) \d{1,3}\.\d{1,3}", re.ASCII)
-_SYSTEMS = {
-    "linux-64": "Linux x86_64",
-    "linux-aarch64": "Linux aarch64",
-    "osx-arm64": "macOS on Apple silicon",
-    "osx-64": "macOS on Intel",
-    "win-64": "Windows x86_64",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,9 +82,14 @@ class Description:
     files: tuple[Member, ...]
 
     @property
-    def wheels(self) -> tuple[Member, ...]:
-        """The artifacts among the files."""
-        return self.files[len(TEXTS) :]
+    def texts(self) -> tuple[Member, ...]:
+        """The small files: the record, and what follows from it."""
+        return tuple(one for one in self.files if one.path in TEXTS)
+
+    @property
+    def artifacts(self) -> tuple[Member, ...]:
+        """The wheels and conda packages."""
+        return tuple(one for one in self.files if one.path not in TEXTS)
 
 
 def describe(lockfile: Lockfile, files: Iterable[Member]) -> Description:
@@ -103,29 +113,18 @@ def text_member(path: str, data: bytes) -> Member:
     return Member(path=path, size=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
-def own_texts(lockfile: Lockfile) -> dict[str, bytes]:
-    """The small files that follow from a record, in their order in the archive."""
-    return {
-        REQUIREMENTS: requirements_text(lockfile).encode("ascii"),
-        README: readme_text(lockfile).encode("ascii"),
-    }
-
-
 def in_own_words(description: Description, lockfile: Lockfile) -> Description:
-    """The description as this release writes it: what words say follows from the record, whatever an archive says."""
-    texts = own_texts(lockfile)
+    """The description as this release writes it: all but record and artifacts follows from the record."""
+    record, own = description.files[0], own_texts(lockfile)
     return describe(
-        lockfile, [text_member(one.path, texts[one.path]) if one.path in texts else one for one in description.files]
+        lockfile, [record, *(text_member(path, data) for path, data in own.items()), *description.artifacts]
     )
 
 
 def same_but_for_words(one: Description, other: Description) -> bool:
     """Whether two descriptions are of one bundle, by whichever releases they were written."""
     first, second = (
-        replace(
-            side, needs="", minimum_driver=None, files=tuple(file for file in side.files if file.path not in _WORDS)
-        )
-        for side in (one, other)
+        replace(side, needs="", minimum_driver=None, files=(side.files[0], *side.artifacts)) for side in (one, other)
     )
     return first == second
 
@@ -232,18 +231,25 @@ def _parse(value: Mapping[str, Any]) -> Description:
     if not isinstance(listed, list):
         raise TypeError(f"files is {_kind(listed)} instead of a list")
     files = tuple(_member(_object(one, f"files[{number}]")) for number, one in enumerate(listed))
-    if tuple(one.path for one in files[: len(TEXTS)]) != TEXTS:
-        raise ValueError(f"its files do not begin with {', '.join(TEXTS)}")
     description = Description(**plain, needs=value["needs"], files=files)
-    for one in description.wheels:
-        folder, _, name = one.path.partition("/")
-        if folder != WHEELS or not _FILE.fullmatch(name):
-            raise ValueError(f"{one.path!r} is not the path of a wheel")
+    texts = [one.path for one in description.texts]
+    if texts[:1] != [RECORD] or README not in texts or files[: len(texts)] != description.texts:
+        raise ValueError(f"its files do not begin with {RECORD} and what follows from it")
+    for one in description.artifacts:
+        if not _is_place(one.path):
+            raise ValueError(f"{one.path!r} is not the path of a wheel or a conda package")
     if twice := _twice(one.path for one in files):
         raise ValueError(f"{twice} is listed twice")
-    if big := next((one.path for one in files[: len(TEXTS)] if one.size > TEXT_LIMIT), None):
+    if big := next((one.path for one in description.texts if one.size > TEXT_LIMIT), None):
         raise ValueError(f"{big} claims to be larger than {TEXT_LIMIT} bytes")
     return description
+
+
+def _is_place(path: str) -> bool:
+    folder, _, name = path.rpartition("/")
+    if folder == WHEELS:
+        return _FILE.fullmatch(name) is not None
+    return folder in _PACKAGE_FOLDERS and _CONDA_FILE.fullmatch(name) is not None
 
 
 def _member(value: Mapping[str, Any]) -> Member:
@@ -267,24 +273,44 @@ def check_record(lockfile: Lockfile) -> None:
     """
     if not CELL_ID.fullmatch(lockfile.cell):
         raise ValueError(f"{lockfile.cell!r} is no cell id")
-    if lockfile.backend != "pip":
-        raise ValueError(f"it is of the {lockfile.backend!r} backend; bundles are for pip")
+    if lockfile.backend not in (PIP, CONDA):
+        raise ValueError(f"it is of the {lockfile.backend!r} backend; bundles are for {PIP} and {CONDA}")
     PythonVersion.parse(lockfile.python)
     Platform(lockfile.platform)
     Accelerator.parse(lockfile.accelerator)
     if lockfile.floor is not None and not _FLOOR.fullmatch(lockfile.floor):
         raise ValueError(f"{lockfile.floor!r} is neither glibc X.Y nor macos X.Y")
+    for channel in lockfile.conda_channels:
+        if not _CHANNEL.fullmatch(channel):
+            raise ValueError(f"{channel!r} is no name of a conda channel")
     for artifact in lockfile.artifacts:
-        if not _NAME.fullmatch(artifact.name):
+        if artifact.conda is not None:
+            _check_package(artifact, artifact.conda, lockfile.platform)
+        elif not _NAME.fullmatch(artifact.name):
             raise ValueError(f"{artifact.name!r} is no normalized package name")
-        if not _FILE.fullmatch(artifact.file):
+        elif not _FILE.fullmatch(artifact.file):
             raise ValueError(f"{artifact.name}: {artifact.file!r} is not the file name of a wheel")
         if not _SOURCE.fullmatch(artifact.source):
             raise ValueError(f"{artifact.name}: {artifact.source!r} is no name of a source")
+        if lockfile.backend == CONDA and artifact.path is not None and not _PATH.fullmatch(artifact.path):
+            raise ValueError(f"{artifact.name}: {artifact.path!r} is not the path of a file")
         if artifact.size is not None and artifact.size >= SIZE_LIMIT:
             raise ValueError(f"{artifact.name} claims to be larger than any file")
     if twice := _twice(artifact.file for artifact in lockfile.artifacts):
         raise ValueError(f"two artifacts have the file {twice}")
+
+
+def _check_package(artifact: Artifact, conda: CondaBuild, platform: str) -> None:
+    """The part of `check_record` for one conda package."""
+    if not _CONDA_NAME.fullmatch(artifact.name):
+        raise ValueError(f"{artifact.name!r} is no name of a conda package")
+    if not _CONDA_FILE.fullmatch(artifact.file):
+        raise ValueError(f"{artifact.name}: {artifact.file!r} is not the file name of a conda package")
+    for word in (str(artifact.version), conda.build):
+        if not _CONDA_WORD.fullmatch(word):
+            raise ValueError(f"{artifact.name}: {word!r} is neither a version nor a build")
+    if conda.subdir not in (platform, NOARCH):
+        raise ValueError(f"{artifact.name}: {conda.subdir!r} is neither {platform} nor {NOARCH}")
 
 
 def _twice(paths: Iterable[str]) -> str | None:
@@ -303,88 +329,13 @@ def check_against(description: Description, lockfile: Lockfile) -> None:
     for name in ("cell", "lockfile_digest", "torch", "python", "platform", "floor", "accelerator"):
         if getattr(description, name) != getattr(expected, name):
             raise ValueError(f"{name} is {getattr(description, name)!r} in {DESCRIPTION} and another one in {RECORD}")
-    named = [(one.path, one.sha256) for one in description.wheels]
-    locked = [(f"{WHEELS}/{artifact.file}", artifact.sha256) for artifact in lockfile.artifacts]
+    texts = [one.path for one in description.texts]
+    expected_texts = [RECORD, *own_texts(lockfile)]
+    if texts != expected_texts:
+        odd = next((path for path in sorted({*texts} ^ {*expected_texts})), "their order")
+        raise ValueError(f"the small files that {DESCRIPTION} lists are not those that {RECORD} gives: {odd}")
+    named = [(one.path, one.sha256) for one in description.artifacts]
+    locked = [(place(artifact), artifact.sha256) for artifact in lockfile.artifacts]
     if named != locked:
-        odd = next((path for path, _ in {*named} ^ {*locked}), "their order")
-        raise ValueError(f"the wheels that {DESCRIPTION} lists are not those of {RECORD}: {odd}")
-
-
-def requirements_text(lockfile: Lockfile) -> str:
-    """Every artifact as ``name==version`` with its hash and without an address: the wheels lie beside it."""
-    lines = [
-        f"# {lockfile.cell}: Python {lockfile.python}, {lockfile.platform}, {lockfile.accelerator}",
-        f"# lockfile {lockfile.digest}",
-        f"# pip install {_OFFLINE}",
-    ]
-    for artifact in lockfile.artifacts:
-        lines += [f"{artifact.name}=={artifact.version} \\", f"    --hash=sha256:{artifact.sha256}"]
-    return "\n".join(lines) + "\n"
-
-
-def same_requirements(text: bytes, lockfile: Lockfile) -> bool:
-    """Whether requirements install what the record says and nothing else; remarks may be of another release."""
-    return _effective(text.decode("utf-8", "replace")) == _effective(requirements_text(lockfile))
-
-
-def _effective(text: str) -> list[str]:
-    return [line for line in text.splitlines() if not line.startswith("#")]
-
-
-_OFFLINE = f"--no-index --find-links {WHEELS} --require-hashes --no-deps -r {REQUIREMENTS}"
-
-
-def readme_text(lockfile: Lockfile) -> str:
-    """The note for people, with the exact commands."""
-    windows = lockfile.platform == Platform.WIN_64
-    python = "env\\Scripts\\python.exe" if windows else "env/bin/python"
-    # The free-threaded build is called python3.13t; on Windows its launcher chooses.
-    start = f"py -{lockfile.python}" if windows else f"python{lockfile.python}"
-    sdists = [artifact.file for artifact in lockfile.artifacts if not artifact.is_wheel]
-    lines = [
-        f"{lockfile.cell}: torch {lockfile.torch} for {lockfile.platform}, {lockfile.accelerator}",
-        "",
-        f"Needed: {needs(lockfile)}.",
-        f"Everything else is here: {len(lockfile.artifacts)} files in {WHEELS}/, checked against {REQUIREMENTS}.",
-        "No network is used. Run the commands in this folder.",
-        "",
-        "With pip:",
-        f"    {start} -m venv env",
-        f"    {python} -m pip install {_OFFLINE}",
-        "",
-        "With uv:",
-        f"    uv venv --no-config --python {lockfile.python} env",
-        f"    uv pip install --no-config --offline --python env {_OFFLINE}",
-        "",
-        "With torchmatrix, which also verifies what it built:",
-        f"    torchmatrix unbundle {lockfile.cell}.tar",
-    ]
-    if sdists:
-        lines += ["", f"To be built, with build requirements of their own that are not here: {', '.join(sdists)}"]
-    return "\n".join(lines) + "\n"
-
-
-def needs(lockfile: Lockfile) -> str:
-    """What a machine must have to rebuild a lockfile offline, in words."""
-    python = PythonVersion.parse(lockfile.python)
-    kind = "free-threaded CPython" if python.free_threaded else "CPython"
-    text = f"{kind} {python.release} (any patch release) on {_SYSTEMS[lockfile.platform]}"
-    if lockfile.floor:
-        library, _, version = lockfile.floor.partition(" ")
-        text += f" with glibc {version} or newer" if library == "glibc" else f", macOS {version} or newer"
-    accelerator = Accelerator.parse(lockfile.accelerator)
-    if driver := minimum_driver(lockfile):
-        text += f"; to compute on a GPU an NVIDIA driver {driver} or newer"
-    elif accelerator.kind is AcceleratorKind.ROCM:
-        text += f"; to compute on a GPU an AMD driver for ROCm {accelerator.version}"
-    elif accelerator.kind is AcceleratorKind.XPU:
-        text += "; to compute on a GPU Intel's driver"
-    return text
-
-
-def minimum_driver(lockfile: Lockfile) -> str | None:
-    """Oldest NVIDIA driver for the lockfile's CUDA by NVIDIA's minor version compatibility."""
-    accelerator = Accelerator.parse(lockfile.accelerator)
-    if accelerator.kind is not AcceleratorKind.CUDA or accelerator.version is None:
-        return None
-    return MIN_DRIVERS.get(accelerator.version.partition(".")[0])
+        odd = next((path for path, _ in sorted({*named} ^ {*locked})), "their order")
+        raise ValueError(f"the artifacts that {DESCRIPTION} lists are not those of {RECORD}: {odd}")

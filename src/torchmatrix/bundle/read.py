@@ -20,22 +20,17 @@ from torchmatrix.bundle.contents import (
     CELL_ID,
     DESCRIPTION,
     FETCH_AGAIN,
-    RECORD,
-    REQUIREMENTS,
     TEXT_LIMIT,
-    TEXTS,
-    WHEELS,
     Description,
     Member,
     check_against,
     check_record,
     in_own_words,
-    own_texts,
     parse_description,
     render_description,
     same_but_for_words,
-    same_requirements,
 )
+from torchmatrix.bundle.texts import PACKAGES, RECORD, TEXTS, WHEELS, own_texts, same_text
 from torchmatrix.bundle.write import BUFFER, silent
 from torchmatrix.console import human_bytes
 from torchmatrix.errors import HostError, IntegrityError, UsageError
@@ -48,6 +43,8 @@ if TYPE_CHECKING:
 
     from torchmatrix.lock.model import Lockfile
 
+_TOP = frozenset(path.partition("/")[0] for path in (*TEXTS, WHEELS, PACKAGES))
+"""What lies at the top of an unpacked bundle beside its description."""
 _INSIDE = "bundle"
 """Names the temporary folder in a folder that is there already: that may be reached by another name the next time."""
 
@@ -66,8 +63,13 @@ class Unpacked:
 
     @property
     def wheels(self) -> Path:
-        """The folder of the artifacts."""
+        """The folder of wheels and sdists."""
         return self.folder / WHEELS
+
+    @property
+    def packages(self) -> Path:
+        """The folder of conda packages, laid out as a conda channel."""
+        return self.folder / PACKAGES
 
 
 @dataclass(slots=True)
@@ -120,11 +122,10 @@ def peek(archive: Path) -> Description:
 def unpack(archive: Path, folder: Path, *, progress: Callable[[int, int], None] = silent) -> Unpacked:
     """Check every byte of a bundle and make it appear as ``folder``; its caller holds a lock for that folder.
 
-    The record and the artifacts are unpacked as they are; list, requirements and note are written from the record, so
-    that no words of anybody else's stand there. Where the same bundle is there already, archive and folder are checked
-    and nothing is written. Raises `UsageError`
-    for what is no bundle, a bundle of a newer release, and a folder that is something else; `IntegrityError` for
-    anything tampered with; `HostError` for the disk.
+    The record and the artifacts are unpacked as they are; everything else is written from the record, so that no words
+    of anybody else's stand there. Where the same bundle is there already, archive and folder are checked and nothing is
+    written. Raises `UsageError` for what is no bundle, a bundle of a newer release, and a folder that is something
+    else; `IntegrityError` for anything tampered with; `HostError` for the disk.
     """
     folder = folder.absolute()
     with _opened(archive, progress) as source:
@@ -233,12 +234,12 @@ def _is_free(folder: Path) -> bool:
     # It was killed while it moved what was finished: a name is here or still there, the list always there.
     (waiting,) = left if len(left) == 1 else ("",)
     there = {path.name for path in (folder / waiting).iterdir()} if waiting else set()
-    return DESCRIPTION in there and names - left <= {*TEXTS, WHEELS} - there
+    return DESCRIPTION in there and names - left <= _TOP - there
 
 
 def _clear(folder: Path) -> None:
     """Remove what `_is_free` allows."""
-    for name in (*TEXTS, WHEELS):
+    for name in _TOP:
         path = folder / name
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -253,7 +254,7 @@ def _check_folder(folder: Path, description: Description) -> None:
         path = folder / member.path
         digest = hashlib.sha256()
         try:
-            if path.is_symlink() or path.parent.is_symlink() or not path.is_file():
+            if _through_link(path, folder) or not path.is_file():
                 raise _changed(path)
             with path.open("rb") as file:
                 while block := file.read(BUFFER):
@@ -262,6 +263,11 @@ def _check_folder(folder: Path, description: Description) -> None:
             raise HostError(f"{path}: cannot be read: {error.strerror}", hint="check its permissions") from error
         if digest.hexdigest() != member.sha256:
             raise _changed(path)
+
+
+def _through_link(path: Path, folder: Path) -> bool:
+    """Whether a path below ``folder`` is a symbolic link, or leads through one."""
+    return any(part.is_symlink() for part in (path, *path.parents) if folder in part.parents)
 
 
 def _changed(path: Path) -> IntegrityError:
@@ -288,7 +294,6 @@ def _unpack_fresh(source: _Source, description: Description, folder: Path) -> Lo
         if inside:
             _clear(folder)
         temporary.mkdir()
-        (temporary / WHEELS).mkdir()
         lockfile = _read_members(source, description, temporary)
         _write(temporary / DESCRIPTION, iter((render_description(in_own_words(description, lockfile)),)))
         place_folder(temporary, folder, last=DESCRIPTION)
@@ -302,23 +307,23 @@ def _unpack_fresh(source: _Source, description: Description, folder: Path) -> Lo
 def _read_members(source: _Source, description: Description, folder: Path | None) -> Lockfile:
     """Every file after the list, checked, and written below ``folder`` where there is one; the record that it holds."""
     lockfile: Lockfile | None = None
+    own: dict[str, bytes] = {}
     seen = {DESCRIPTION}
     for member in description.files:
         _expect_header(source, description.cell, member, seen)
         seen.add(member.path)
-        digest = hashlib.sha256()
         if member.path in TEXTS:
             data = source.take(member.size)
-            digest.update(data)
-            _check_digest(source, member, digest.hexdigest())
+            _check_digest(source, member, hashlib.sha256(data).hexdigest())
             if member.path == RECORD:
                 lockfile = _record(source, description, data)
-            elif lockfile is not None and member.path == REQUIREMENTS and not same_requirements(data, lockfile):
-                raise source.wrong(f"{REQUIREMENTS} is not what {RECORD} gives")
-            if folder is not None and lockfile is not None:
-                _write(folder / member.path, iter((own_texts(lockfile).get(member.path, data),)))
+                own = {RECORD: data, **own_texts(lockfile)}
+            if not same_text(member.path, data, own[member.path]):
+                raise source.wrong(f"{member.path} is not what {RECORD} gives")
+            if folder is not None:
+                _write(folder / member.path, iter((own[member.path],)))
         else:
-            _take_wheel(source, member, folder, digest)
+            _take_artifact(source, member, folder)
         source.expect(padding(member.size), f"there is something between {member.path} and the next file")
     source.expect(END, "it goes on after its last file")
     if lockfile is None:
@@ -326,7 +331,9 @@ def _read_members(source: _Source, description: Description, folder: Path | None
     return lockfile
 
 
-def _take_wheel(source: _Source, member: Member, folder: Path | None, digest: hashlib._Hash) -> None:
+def _take_artifact(source: _Source, member: Member, folder: Path | None) -> None:
+    digest = hashlib.sha256()
+
     def blocks() -> Iterator[bytes]:
         for block in source.blocks(member.size):
             digest.update(block)
@@ -385,6 +392,7 @@ def _record(source: _Source, description: Description, data: bytes) -> Lockfile:
 
 def _write(path: Path, blocks: Iterator[bytes]) -> None:
     """Write a new file below a temporary folder and wait for the disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("xb") as file:
         for block in blocks:
             file.write(block)

@@ -1,9 +1,9 @@
 """The small files of a bundle that follow from its record: what pip, uv, conda and micromamba read, and words.
 
 conda and micromamba take paths in an ``@EXPLICIT`` file as relative to the folder they run in (CEP 23,
-https://conda.org/learn/ceps/cep-0023), and neither compares a local file with a hash in every release: conda copies it
-(``CacheUrlAction._execute_local`` in conda/core/path_actions.py), and in a folder whose name is not ASCII it encodes the
-``#`` before the hash too (``path_to_url`` in conda/common/url.py). So the hashes stand in a file of their own.
+https://conda.org/learn/ceps/cep-0023). The hashes stand in a file of their own: conda copies local files as they are
+(``CacheUrlAction._execute_local`` in conda/core/path_actions.py), and reads no hash behind a path in a folder whose name
+is not ASCII (``path_to_url`` in conda/common/url.py encodes the ``#`` there).
 """
 
 from __future__ import annotations
@@ -77,18 +77,16 @@ def own_texts(lockfile: Lockfile) -> dict[str, bytes]:
     return {path: text.encode("ascii") for path, text in texts.items()}
 
 
-def same_text(path: str, text: bytes, lockfile: Lockfile) -> bool:
-    """Whether what is read by the commands of the note says what the record says; remarks may be of another release.
+def same_text(path: str, found: bytes, own: bytes) -> bool:
+    """Whether a file that the commands of the note read says what ours does; remarks may be of another release.
 
     True for every other file: those are written anew when a bundle is unpacked.
     """
-    if path not in _READ_BY_COMMANDS:
-        return True
-    return _effective(text.decode("utf-8", "replace")) == _effective(own_texts(lockfile)[path].decode("ascii"))
+    return path not in _READ_BY_COMMANDS or _effective(found) == _effective(own)
 
 
-def _effective(text: str) -> list[str]:
-    return [line for line in text.splitlines() if not line.startswith("#")]
+def _effective(text: bytes) -> list[str]:
+    return [line for line in text.decode("utf-8", "replace").splitlines() if not line.startswith("#")]
 
 
 def requirements_text(lockfile: Lockfile) -> str:
@@ -208,7 +206,7 @@ def _with_conda(lockfile: Lockfile) -> list[str]:
         + (f" and {WHEELS}/." if lockfile.pip_artifacts else "."),
         "No network is used. Run the commands in this folder.",
         "",
-        "First compare the files: conda and micromamba do not do that with files of this machine.",
+        "First compare the files; conda and micromamba take them as they are:",
         *check,
         "",
         "With conda:",

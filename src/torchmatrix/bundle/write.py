@@ -7,17 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torchmatrix.bundle.archive import END, header, padding, room
-from torchmatrix.bundle.contents import (
-    DESCRIPTION,
-    RECORD,
-    WHEELS,
-    Member,
-    check_record,
-    describe,
-    own_texts,
-    render_description,
-    text_member,
-)
+from torchmatrix.bundle.contents import DESCRIPTION, Member, check_record, describe, render_description, text_member
+from torchmatrix.bundle.texts import RECORD, own_texts, place
 from torchmatrix.console import human_bytes
 from torchmatrix.errors import HostError, IntegrityError, UsageError
 from torchmatrix.files import write_blocks
@@ -77,7 +68,7 @@ def write_bundle(
             f"{target}: the bundle of {lockfile.cell} has {human_bytes(total)}, and {human_bytes(free)} are free there",
             hint="free space, or write it to another disk with -o FILE",
         )
-    places = {f"{WHEELS}/{artifact.file}": files[artifact.file] for artifact in lockfile.artifacts}
+    places = {place(artifact): files[artifact.file] for artifact in lockfile.artifacts}
     digest = hashlib.sha256()
 
     def blocks() -> Iterator[bytes]:
@@ -99,7 +90,7 @@ def _artifact_members(lockfile: Lockfile, files: Mapping[str, Path]) -> Iterator
             size = files[artifact.file].stat().st_size
         except OSError as error:
             raise _cannot_read(files[artifact.file], error) from error
-        yield Member(path=f"{WHEELS}/{artifact.file}", size=size, sha256=artifact.sha256)
+        yield Member(path=place(artifact), size=size, sha256=artifact.sha256)
 
 
 def _archive(

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
+    from torchmatrix.backends import Backend
     from torchmatrix.bundle.read import Unpacked
-    from torchmatrix.bundle.rebuild import Rebuilt, Tools
+    from torchmatrix.bundle.rebuild import Offline, Rebuilt, Tools
     from torchmatrix.cli.context import Context
     from torchmatrix.lock.model import Lockfile
 
@@ -100,6 +101,8 @@ def handle_unbundle(context: Context) -> int:
             _print(context, unpacked, None)
             return 0
         rebuilt = rebuild(unpacked, _tools(context))
+    for remark in rebuilt.remarks:
+        context.console.warn(f"{cell}: {remark}")
     _print(context, unpacked, rebuilt)
     return CellResult(cell=cell, verification=rebuilt.verification).exit_code
 
@@ -171,7 +174,7 @@ def _warn(context: Context, lockfile: Lockfile) -> None:
             f"{cell}: the lockfile is out of date ({'; '.join(reasons)}); it is bundled as it is. To renew it: "
             f"torchmatrix lock {cell}"
         )
-    for artifact in lockfile.artifacts:
+    for artifact in lockfile.pip_artifacts:
         if not artifact.is_wheel:
             context.console.warn(
                 f"{artifact.file} has to be built, and what it needs for that is not locked: offline that may fail"
@@ -179,12 +182,11 @@ def _warn(context: Context, lockfile: Lockfile) -> None:
 
 
 def _tools(context: Context) -> Tools:
-    from torchmatrix.backends.lazy import LazyPipBackend
     from torchmatrix.bundle.rebuild import Tools
 
     console = context.console
     return Tools(
-        backend=lambda config: LazyPipBackend(config, context.catalog, context.store, home=context.home),
+        backend=lambda offline: _backend(context, offline),
         catalog=context.catalog,
         store=context.store,
         sandbox=context.native,
@@ -192,6 +194,19 @@ def _tools(context: Context) -> Tools:
         env=context.environ,
         live=console.err.isatty() and console.verbosity >= 0 and not context.json_mode,
         tell=context.tell,
+    )
+
+
+def _backend(context: Context, offline: Offline) -> Backend:
+    from torchmatrix.backends.lazy import LazyPipBackend
+
+    pip = LazyPipBackend(offline.pip, context.catalog, context.store, home=context.home)
+    if offline.backend == pip.name:
+        return pip
+    from torchmatrix.backends.conda import CondaBackend
+
+    return CondaBackend(
+        offline.conda, context.catalog, context.store, home=context.home, private=offline.channels, pip=pip
     )
 
 
