@@ -68,7 +68,7 @@ def create(cell: Cell, lockfile: Lockfile, workspace: Workspace, options: Enviro
     """The environment of a record: found in the store, or made from the record alone."""
     sandbox, backend = workspace.sandbox(cell, options.sandbox), workspace.backend(cell)
     interpreter = None if backend.brings_python else sandbox.interpreter(cell.python)
-    below = sandbox.describe_interpreter(interpreter) if interpreter else backend.name
+    below = sandbox.describe_interpreter(interpreter) if interpreter else _without_interpreter(cell)
     project, project_name = _project(cell, workspace)
     key = entry_key(lockfile.digest, below, project)
 
@@ -90,6 +90,7 @@ def create(cell: Cell, lockfile: Lockfile, workspace: Workspace, options: Enviro
                 sources=workspace.matrix.sources,
                 stand_in_in_ci=workspace.matrix.stand_in_in_ci,
                 frozen=options.frozen,
+                link_scripts=cell.link_scripts,
                 live=options.live,
                 tell=lambda text: workspace.tell(cell.id, text),
             )
@@ -106,6 +107,11 @@ def create(cell: Cell, lockfile: Lockfile, workspace: Workspace, options: Enviro
     return Environment(
         key=key, prefix=prefix, python=python, sandbox=sandbox, created=created, project=project_name, remarks=remarks
     )
+
+
+def _without_interpreter(cell: Cell) -> str:
+    """What else decides the environment of a backend that brings Python itself."""
+    return f"{cell.backend} with link scripts" if cell.link_scripts else str(cell.backend)
 
 
 def _project(cell: Cell, workspace: Workspace) -> tuple[str | None, str | None]:

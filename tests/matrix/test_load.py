@@ -198,6 +198,7 @@ def test_every_key_reaches_the_model() -> None:
         requirements=("requirements.txt", "../shared/requirements.txt"),
         constraints=("/etc/constraints.txt",),
         allow_sdist=("corp-tools", "numpy"),
+        link_scripts="allow",
         lockfiles=("requirements.txt", "pylock.toml", "explicit", "environment.yml", "conda-lock.yml", "pixi.lock"),
         verify_commands=("python -m pytest", "python -c 'import numpy'"),
         macos="14.0",

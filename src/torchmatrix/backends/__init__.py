@@ -59,6 +59,8 @@ class CreateRequest:
     sources: Mapping[str, PrivateSource] = field(default_factory=lambda: MappingProxyType({}))
     stand_in_in_ci: bool = False
     frozen: bool = False
+    link_scripts: bool = False
+    """Run the link scripts of conda packages."""
     live: bool = False
     """Show the installer's own progress on the terminal."""
     tell: Callable[[str], None] = _silent

@@ -35,7 +35,7 @@ class Linker:
         self._packages = packages
 
     def create(self, request: CreateRequest) -> tuple[str, ...]:
-        """The environment at ``request.prefix``; remarks. Link scripts are not run, and named.
+        """The environment at ``request.prefix``; remarks. Link scripts that are not run are named.
 
         Errors: those of `CondaFiles.fetch`, `HostError` for a path that is too long or a disk that is full,
         `CellError` for packages that cannot be installed together.
@@ -106,7 +106,7 @@ class Linker:
                 package_cache=PackageCache.new_layered([self._packages], validation_mode=mode),
                 installed_packages=[],
                 platform=Subdir(request.lockfile.platform),
-                execute_link_scripts=False,
+                execute_link_scripts=request.link_scripts,
                 show_progress=request.live,
             )
         except InstallerError as error:
@@ -156,6 +156,8 @@ def _folder(artifact: Artifact) -> str:
 
 def _remarks(request: CreateRequest, artifacts: Sequence[Artifact]) -> tuple[str, ...]:
     """Packages whose link scripts were left out."""
+    if request.link_scripts:
+        return ()
     prefix = request.prefix
     named = [
         artifact.name
@@ -165,4 +167,5 @@ def _remarks(request: CreateRequest, artifacts: Sequence[Artifact]) -> tuple[str
     ]
     if not named:
         return ()
-    return (f"link scripts were not run: {', '.join(named)}; they are code of the package that runs unseen",)
+    names = ", ".join(named)
+    return (f"link scripts were not run: {names}; they are code of the packages (link-scripts: allow runs them)",)

@@ -47,8 +47,6 @@ class Demands:
 def gather(cell: Cell, matrix: Matrix) -> Demands:
     """Everything that the resolution of ``cell`` is fed beside torch. A broken file is a `UsageError`."""
     requirements = list(cell.packages)
-    if cell.backend is not Backend.CONDA:
-        requirements += cell.pip_packages
     name = None
     if cell.project is not None:
         name, wanted = project_requirements(cell.project, matrix.folder)

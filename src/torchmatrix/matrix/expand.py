@@ -282,6 +282,7 @@ def _cell(combination: _Combination, choice: Choice, private: PrivateNames) -> C
         requirements=settings.requirements or (),
         constraints=settings.constraints or (),
         allow_sdist=settings.allow_sdist,
+        link_scripts=conda and settings.link_scripts == "allow",
         lockfiles=settings.lockfiles,
         verify_commands=settings.verify_commands or (),
         notes=(*combination.notes, *choice.notes),

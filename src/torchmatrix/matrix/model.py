@@ -149,6 +149,8 @@ class Settings:
     allow_sdist: tuple[str, ...] = ()
     lockfiles: tuple[str, ...] | None = None
     verify_commands: tuple[str, ...] | None = None
+    link_scripts: str | None = None
+    """allow or deny"""
     macos: str | None = None
     glibc: str | None = None
 
@@ -259,6 +261,8 @@ class Cell:
     requirements: tuple[str, ...] = ()
     constraints: tuple[str, ...] = ()
     allow_sdist: tuple[str, ...] = ()
+    link_scripts: bool = False
+    """Whether link scripts of conda packages are run when its environment is made."""
     lockfiles: tuple[str, ...] | None = None
     """Names of lockfile formats to write beside the record; ``None`` means all of the backend's."""
     verify_commands: tuple[str, ...] = ()

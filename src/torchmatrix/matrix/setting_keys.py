@@ -73,6 +73,15 @@ CASCADE_KEYS = (
         ),
     ),
     Key(
+        name="link-scripts",
+        kind=Choice(what="a rule for link scripts", words=("allow", "deny")),
+        places=_CASCADE,
+        description=(
+            "Whether link scripts of conda packages are run when an environment is made. They are code of the packages "
+            "that runs unseen, so they are denied unless this says allow."
+        ),
+    ),
+    Key(
         name="backend",
         kind=Choice(what="a backend", words=tuple(Backend), make=Backend),
         places=_CASCADE,
