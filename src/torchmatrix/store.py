@@ -24,9 +24,13 @@ from torchmatrix.errors import HostError
 from torchmatrix.files import cannot_write, write_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
+PACKAGES = "conda-packages"
+"""The folder of unpacked conda packages, which py-rattler's cache has to itself."""
+REPODATA = "repodata"
+"""The folder of what conda channels list."""
 LAYOUT = 1
 """Part of every key: environments of another layout are never reused."""
 _SCRATCH_DAYS = 1.0
@@ -43,6 +47,16 @@ class Usage:
     used: float
     """Seconds since the epoch of the last use."""
     finished: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """What else the store keeps, to be had again: a download, an unpacked package, a listing. Fields as `Usage`'s."""
+
+    path: Path
+    bytes: int
+    exclusive: int
+    used: float
 
 
 class Entry:
@@ -71,7 +85,10 @@ class Entry:
     def begin(self) -> Path:
         """An empty place for a new attempt; what earlier attempts left is removed."""
         self.clear()
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(self.folder, error) from error
         return self.folder / f"env-{secrets.token_hex(4)}"
 
     def finish(self, prefix: Path, facts: Mapping[str, object]) -> None:
@@ -176,14 +193,17 @@ class Store:
             )
         return sorted(found, key=lambda usage: usage.used)
 
-    def downloads(self) -> list[tuple[Path, int, float]]:
-        """Downloaded files and the beginnings of others, each with its bytes and its last use (epoch seconds)."""
-        found = []
-        for path in sorted((self.root / "downloads").glob("*/*")):
-            with suppress(OSError):
-                status = path.stat()
-                found.append((path, status.st_size, status.st_mtime))
-        return found
+    def downloads(self) -> list[Stored]:
+        """Downloaded files and the beginnings of others."""
+        return list(_stored((self.root / "downloads").glob("*/*")))
+
+    def packages(self) -> list[Stored]:
+        """Unpacked conda packages, and what killed processes left of others."""
+        return list(_stored(path for path in (self.root / PACKAGES).glob("*") if path.is_dir()))
+
+    def repodata(self) -> list[Stored]:
+        """What conda channels listed when they were asked last."""
+        return list(_stored((self.root / REPODATA).glob("*")))
 
     def collect_downloads(self, *, older_than_days: float) -> tuple[int, int]:
         """Remove downloads unused for that long; how many files and bytes that freed.
@@ -192,14 +212,61 @@ class Store:
         """
         limit = time.time() - older_than_days * 86400
         files = freed = 0
-        for path, size, used in self.downloads():
-            if used > limit:
+        for one in self.downloads():
+            if one.used > limit:
                 continue
             with suppress(OSError):
-                path.unlink()
-                files, freed = files + 1, freed + size
-                path.parent.rmdir()  # refused where another file is in it
+                one.path.unlink()
+                files, freed = files + 1, freed + one.bytes
+                one.path.parent.rmdir()  # refused where another file is in it
         return files, freed
+
+    def collect_packages(self, *, older_than_days: float) -> tuple[int, int]:
+        """Remove unpacked packages unused for that long that are in no environment; how many and how many bytes.
+
+        What is in an environment takes no room of its own: its files are the environment's. While packages are being
+        installed, nothing is removed; nobody but installers writes there.
+        """
+        root = self.root / PACKAGES
+        if not root.is_dir():
+            return 0, 0
+        lock = FileLock(root / ".cache.lock", thread_local=False)  # py-rattler holds it while it unpacks and links
+        try:
+            with lock.acquire(timeout=0):
+                return self._collect_packages(time.time() - older_than_days * 86400)
+        except Timeout:
+            return 0, 0
+        except OSError as error:
+            raise cannot_write(root, error) from error
+
+    def _collect_packages(self, limit: float) -> tuple[int, int]:
+        linked = {path.stem for path in (self.root / "envs").glob("*/*/conda-meta/*.json")}
+        count = freed = 0
+        for one in self.packages():
+            name = one.path.name
+            partial = name.startswith(".")  # half unpacked, by an installer that was killed: none is at work
+            if not partial and (one.used > limit or name in linked):
+                continue
+            shutil.rmtree(one.path, ignore_errors=True)
+            with suppress(OSError):
+                (one.path.parent / f"{name}.lock").unlink()
+            count, freed = count + (not partial), freed + one.exclusive
+        return count, freed
+
+    def collect_repodata(self, *, older_than_days: float) -> int:
+        """Remove listings of conda channels that were not asked for that long; how many bytes that freed."""
+        limit = time.time() - older_than_days * 86400
+        freed = 0
+        for one in self.repodata():
+            for partial in one.path.glob(".*.partial"):
+                self._sweep(partial)
+            if one.used > limit:
+                continue
+            lock = FileLock(self.root / "locks" / f"repodata-{one.path.name}.lock", thread_local=False)
+            with suppress(OSError, Timeout), lock.acquire(timeout=0):
+                shutil.rmtree(one.path, ignore_errors=True)
+                freed += one.bytes
+        return freed
 
     def collect(self, *, older_than_days: float, keep_bytes: int | None = None) -> list[Usage]:
         """Remove unfinished environments, those unused for that long, and the oldest beyond ``keep_bytes``.
@@ -219,25 +286,41 @@ class Store:
         return removed
 
     def _remove(self, key: str) -> bool:
-        lock = FileLock(self.root / "locks" / f"env-{key}.lock", thread_local=False)
-        (self.root / "locks").mkdir(parents=True, exist_ok=True)
+        path = self.root / "locks" / f"env-{key}.lock"
         try:
-            with lock.acquire(timeout=0):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(path, thread_local=False).acquire(timeout=0):
                 Entry(self.root / "envs" / key).clear()
         except Timeout:
             return False
+        except OSError as error:
+            raise cannot_write(path, error) from error
         return not (self.root / "envs" / key).exists()
 
     def _sweep_scratch(self) -> None:
-        limit = time.time() - _SCRATCH_DAYS * 86400
         for path in (self.root / "scratch").glob("*"):
-            with suppress(OSError):
-                if path.stat().st_mtime >= limit:
-                    continue
-                if path.is_dir():
-                    shutil.rmtree(path, ignore_errors=True)
-                else:
-                    path.unlink()
+            self._sweep(path)
+
+    def _sweep(self, path: Path) -> None:
+        """Remove something temporary when it is too old to be in use."""
+        with suppress(OSError):
+            if path.stat().st_mtime >= time.time() - _SCRATCH_DAYS * 86400:
+                return
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
+
+
+def _stored(paths: Iterable[Path]) -> Iterator[Stored]:
+    """What is at the paths. A folder is touched when it is used; of a listing, its files are."""
+    for path in sorted(paths):
+        with suppress(OSError):
+            status = path.stat()
+            total, exclusive = _measure(path) if path.is_dir() else (status.st_size, status.st_size)
+            files = [path / name for name in ("repodata.json", "state.json")]
+            used = max([status.st_mtime, *(one.stat().st_mtime for one in files if one.is_file())])
+            yield Stored(path=path, bytes=total, exclusive=exclusive, used=used)
 
 
 def _holds(known: Mapping[str, object], values: Mapping[str, object]) -> bool:

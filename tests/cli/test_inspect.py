@@ -155,10 +155,13 @@ def test_cache_of_nothing(nowhere: Stage, tmp_path: Path) -> None:
         "bytes": 0,
         "exclusive_bytes": 0,
         "downloads": {"files": 0, "bytes": 0},
+        "conda_packages": {"packages": 0, "bytes": 0, "exclusive_bytes": 0},
+        "repodata": {"bytes": 0},
     }
     assert answer(nowhere.run("--json", "cache", "gc")) == {
         "removed": [],
         "removed_downloads": 0,
+        "removed_conda_packages": 0,
         "freed_bytes": 0,
     }
     assert "'much' is no size; write for example 20GB" in must(nowhere.run("cache", "gc", "--keep", "much"), 2).stderr

@@ -15,7 +15,6 @@ from torchmatrix.backends.conda_specs import PYTORCH, build_accelerator, is_buil
 from torchmatrix.errors import CellError, IntegrityError
 from torchmatrix.lock.demands import floor_of, input_digest, input_form
 from torchmatrix.lock.model import Artifact, HashFrom, Lockfile
-from torchmatrix.sources.downloads import Wanted, drift
 from torchmatrix.target import AcceleratorKind
 
 if TYPE_CHECKING:
@@ -153,14 +152,12 @@ class CondaBackend:
         )
 
     def _hashed(self, artifacts: Iterable[Artifact], request: ResolveRequest) -> tuple[Artifact, ...]:
-        """The same, each with a sha256; what was locked before must not have other bytes now."""
+        """The same, each with a sha256. That nothing locked has other bytes now, the solver has looked at."""
         before = {one.name: one for one in request.previous.conda_artifacts} if request.previous else {}
         made = []
         for artifact in artifacts:
             locked = before.get(artifact.name)
             same = locked is not None and (locked.source, locked.path) == (artifact.source, artifact.path)
-            if locked is not None and same and not request.upgrade:
-                _require_same(locked, artifact)
             if artifact.sha256:
                 made.append(artifact)
             elif locked is not None and same and _md5(locked) == _md5(artifact) is not None:
@@ -271,12 +268,3 @@ def _pip_part(lockfile: Lockfile) -> Lockfile:
 
 def _md5(artifact: Artifact) -> str | None:
     return artifact.conda.md5 if artifact.conda else None
-
-
-def _require_same(locked: Artifact, listed: Artifact) -> None:
-    """A package that was rebuilt under its old name is reported, never taken over in silence."""
-    wanted = Wanted(file=locked.file, url="", source=locked.source, sha256=locked.sha256)
-    if listed.sha256 and listed.sha256 != locked.sha256:
-        raise drift(wanted, listed.sha256)
-    if not listed.sha256 and _md5(listed) != _md5(locked):
-        raise drift(wanted, f"unknown, md5 {_md5(listed)}")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from torchmatrix.errors import CellError, HostError, IntegrityError
-from torchmatrix.files import write_atomic
+from torchmatrix.files import cannot_write
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,6 +61,7 @@ class Linker:
                 raise explained(request, str(error)) from error
             self._again(request, artifacts)
         self._files.drop(artifact for artifact in absent if artifact.file not in kept)
+        self._touch(artifacts)
         self._correct(request, artifacts)
         return _remarks(request, artifacts)
 
@@ -75,7 +78,10 @@ class Linker:
         """File names of the packages that an earlier run unpacked; the cache knows them by their sha256."""
         from rattler import PackageCache
 
-        self._packages.mkdir(parents=True, exist_ok=True)
+        try:
+            self._packages.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(self._packages, error) from error
         index = await PackageCache(self._packages).index()
         return {one.file for one in artifacts if index.contains_record(self._record(one, None))}
 
@@ -112,6 +118,12 @@ class Linker:
         except InstallerError as error:
             raise InstallFailedError(str(error)) from error
 
+    def _touch(self, artifacts: Sequence[Artifact]) -> None:
+        """Note the use, for the store's collection."""
+        for artifact in artifacts:
+            with suppress(OSError):
+                os.utime(self._packages / _folder(artifact))
+
     def _url(self, artifact: Artifact) -> str:
         return f"{self._channels.base(artifact.source)}/{quote(artifact.path or artifact.file, safe='/!+~@:,;=%')}"
 
@@ -127,7 +139,10 @@ class Linker:
             data["url"] = self._url(artifact)
             for name in ("package_tarball_full_path", "extracted_package_dir", "link"):
                 data.pop(name, None)
-            path.write_text(json.dumps(data), encoding="utf-8")  # indented, it takes Python ten times as long
+            try:
+                path.write_text(json.dumps(data), encoding="utf-8")  # indented, it takes Python ten times as long
+            except OSError as error:
+                raise cannot_write(path, error) from error
         (meta / "history").touch()  # by this file conda knows an environment
 
 
@@ -146,7 +161,9 @@ def explained(request: CreateRequest, text: str) -> CellError | HostError:
         )
     if "os error 13" in text or "os error 30" in text:
         return HostError(f"{cell}: the environment cannot be written:\n{words}", hint="check the store's folder")
-    return CellError(f"{cell}: its packages cannot be installed:\n{words}", hint="run it with -v; if it stays, report it")
+    return CellError(
+        f"{cell}: its packages cannot be installed:\n{words}", hint="run it with -v; if it stays, report it"
+    )
 
 
 def _folder(artifact: Artifact) -> str:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from torchmatrix.backends import Deviation
 from torchmatrix.backends.absent import not_here
+from torchmatrix.backends.conda_repodata import require_same
 from torchmatrix.errors import IntegrityError, SourceUnreachableError
 from torchmatrix.sources.channels import ChannelName
 from torchmatrix.sources.config import local_path
-from torchmatrix.sources.downloads import GoneError, Wanted, drift, gone
-from torchmatrix.sources.reach import Reach, Trouble
+from torchmatrix.sources.downloads import GoneError, Wanted, gone
+from torchmatrix.sources.repodata import failure
 from torchmatrix.sources.routes import unreachable
 
 if TYPE_CHECKING:
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from torchmatrix.backends.conda_repodata import Opened
     from torchmatrix.lock.model import Artifact, Lockfile
     from torchmatrix.sources.channels import Channels
-    from torchmatrix.sources.downloads import Downloads
+    from torchmatrix.sources.downloads import Downloads, Held
     from torchmatrix.sources.repodata import Repodata
 
 _AT_ONCE = 8
@@ -55,64 +58,102 @@ class CondaFiles:
     def fetch(
         self, lockfile: Lockfile, artifacts: Sequence[Artifact], *, tell: Callable[[str], None]
     ) -> dict[str, Path]:
-        """Every file, checked, by file name; from the first place that has it.
+        """Every file, checked, by file name; each from the first place that has it.
 
         Errors: `SourceUnreachableError` when no place has one, `IntegrityError` for other bytes than the locked ones,
         offline also `SourceUnreachableError`, which lists the files that are not here.
         """
         found = {artifact.file: path for artifact in artifacts if (path := self.held(artifact))}
-        missing = [artifact for artifact in artifacts if artifact.file not in found]
-        for channel in dict.fromkeys(self._channels.name_of(artifact) for artifact in missing):
-            wanted = [artifact for artifact in missing if self._channels.name_of(artifact) == channel]
-            found |= self._fetch_from(lockfile, channel, wanted, tell)
+        lacking: list[Artifact] = []
+        for source in dict.fromkeys(artifact.source for artifact in artifacts):
+            wanted = [one for one in artifacts if one.source == source and one.file not in found]
+            had, failures = self._from(source, wanted, tell)
+            found |= {file: one.path for file, one in had.items()}
+            left = [one for one in wanted if one.file not in found]
+            if left and not self._offline:
+                raise _nowhere(source, failures)
+            lacking += left
+        if lacking:
+            raise not_here(lockfile, lacking, "offline")
         return found
 
-    def _fetch_from(
-        self, lockfile: Lockfile, channel: ChannelName, artifacts: list[Artifact], tell: Callable[[str], None]
-    ) -> dict[str, Path]:
-        tried: list[Reach] = []
-        lacking: GoneError | None = None
-        for place in self._channels.places(ChannelName(channel.source)):
+    def _from(
+        self, source: str, artifacts: Sequence[Artifact], tell: Callable[[str], None]
+    ) -> tuple[dict[str, Held], list[tuple[str, SourceUnreachableError]]]:
+        """What the places of a source have, one after the other, and what was wrong with each that lacked something."""
+        found: dict[str, Held] = {}
+        failures = []
+        for place in self._channels.places(ChannelName(source)):
+            left = [artifact for artifact in artifacts if artifact.file not in found]
+            if not left:
+                break
             if self._offline and local_path(place) is None:
                 continue
-            wanted = [_wanted(artifact, place, artifact.sha256) for artifact in artifacts]
+            had, error = self._at(place, left, tell)
+            found |= had
+            if error is not None:
+                failures.append((place, error))
+        return found, failures
+
+    def _at(
+        self, place: str, artifacts: Sequence[Artifact], tell: Callable[[str], None]
+    ) -> tuple[dict[str, Held], SourceUnreachableError | None]:
+        """What one place has of the files, and why it does not have the rest."""
+        wanted = [_wanted(artifact, place) for artifact in artifacts]
+        error: SourceUnreachableError | None = None
+        if (folder := local_path(place)) is not None:
+            absent = [one for one in wanted if not _is_file(one.url)]
+            wanted = [one for one in wanted if one not in absent]
+            error = gone(absent[0], f"{folder} does not hold it") if absent else None
+        try:
+            return self._downloads.fetch(wanted, tell=tell), error
+        except GoneError as trouble:
+            error = trouble
+        except SourceUnreachableError as trouble:
+            return {}, trouble
+        found: dict[str, Held] = {}
+        for one in wanted:  # a place that lacks a file may have the others
             try:
-                return {file: have.path for file, have in self._downloads.fetch(wanted, tell=tell).items()}
-            except GoneError as error:
-                lacking = error
-            except SourceUnreachableError as error:
-                reason = error.message.rpartition(": ")[2]
-                tried.append(Reach(address=place, trouble=Trouble.ANSWER, reason=reason, hint=error.hint))
-        if self._offline:
-            raise not_here(lockfile, artifacts, "offline")
-        if lacking is not None and not tried:
-            raise lacking
-        raise unreachable(channel.source, tried)
+                found |= self._downloads.fetch([one], tell=tell)
+            except GoneError as trouble:
+                error = trouble
+            except SourceUnreachableError as trouble:
+                return found, trouble
+        return found, error
 
     def hashed(self, artifact: Artifact, *, tell: Callable[[str], None]) -> str:
         """The sha256 of a file for which its repodata has none, computed from its bytes, whose md5 must be right."""
-        import hashlib
+        md5 = artifact.conda.md5 if artifact.conda else None
+        key = f"conda {artifact.source} {artifact.path} md5 {md5}"
+        if md5 and (known := self._downloads.recall(key)):
+            return known
+        found, failures = self._from(artifact.source, [artifact], tell)
+        if artifact.file not in found and self._offline:
+            raise SourceUnreachableError(
+                f"source {artifact.source}: offline, and {artifact.file} is not here, whose sha256 nobody says",
+                hint="run once without --offline, or name a folder in TORCHMATRIX_MIRRORS",
+            )
+        if artifact.file not in found:
+            raise _nowhere(artifact.source, failures)
+        held = found[artifact.file]
+        with held.path.open("rb") as file:
+            computed = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        if md5 is not None and computed != md5:
+            raise IntegrityError(
+                f"source {artifact.source}: {artifact.file} has the md5 {computed}, its repodata says {md5}",
+                hint="the server or the mirror serves another file than it lists; try again later",
+            )
+        if md5:
+            self._downloads.note(key, held.sha256)
+        return held.sha256
 
-        last: SourceUnreachableError | None = None
-        for place in self._channels.places(ChannelName(artifact.source)):
-            try:
-                held = self._downloads.fetch([_wanted(artifact, place, None)], tell=tell)[artifact.file]
-            except SourceUnreachableError as error:
-                last = error
-                continue
-            md5 = artifact.conda.md5 if artifact.conda else None
-            with held.path.open("rb") as file:
-                found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-            if md5 is not None and found != md5:
-                raise IntegrityError(
-                    f"source {artifact.source}: {artifact.file} has the md5 {found}, its repodata says {md5}",
-                    hint="the server or the mirror serves another file than it lists; try again later",
-                )
-            return held.sha256
-        raise last or SourceUnreachableError(f"source {artifact.source}: nowhere to get {artifact.file} from")
+    def deviations(self, artifacts: Sequence[Artifact], platform: str) -> tuple[Deviation, ...]:
+        """What the conda channels list otherwise than locked: other bytes, or not at all.
 
-    def deviations(self, artifacts: Iterable[Artifact], platform: str) -> tuple[Deviation, ...]:
-        """What the conda channels list otherwise than locked: other bytes, or not at all."""
+        `SourceUnreachableError` when a conda channel does not answer.
+        """
+        for channel in dict.fromkeys(self._channels.name_of(artifact) for artifact in artifacts):
+            self._repodata.listings(channel, platform)  # that it does not answer is said once, not of every package
 
         def compare(artifact: Artifact) -> Deviation | None:
             try:
@@ -125,31 +166,42 @@ class CondaFiles:
             return tuple(one for one in pool.map(compare, artifacts) if one is not None)
 
     def _compare(self, artifact: Artifact, platform: str) -> None:
-        from rattler import PackageName
-
         channel = self._channels.name_of(artifact)
         listings = self._repodata.listings(channel, platform)
         subdir = artifact.conda.subdir if artifact.conda else platform
-        wanted = _wanted(artifact, listings.place, artifact.sha256)
         path = listings.files.get(subdir)
-        listed = []
-        if path is not None:
-            data = self._opened.get(self._channels.address(channel), subdir, path)
-            records = data.load_records(PackageName(artifact.name))
-            listed = [record for record in records if record.file_name == artifact.file]
-        if not listed:
-            raise gone(wanted, f"{channel}/{subdir}/repodata.json does not list it")
-        said = listed[0].sha256
-        if said is not None and said.hex() != artifact.sha256:
-            raise drift(wanted, said.hex())
-        if said is None and artifact.conda and listed[0].md5 and listed[0].md5.hex() != artifact.conda.md5:
-            raise drift(wanted, f"unknown, md5 {listed[0].md5.hex()}")
+        records = self._opened.records(self._channels.address(channel), subdir, path, artifact.name) if path else []
+        listed = next((record for record in records if record.file_name == artifact.file), None)
+        if listed is None:
+            raise gone(_wanted(artifact, listings.place), f"{channel}/{subdir}/repodata.json does not list it")
+        require_same(artifact, listed)
 
 
-def _wanted(artifact: Artifact, place: str, sha256: str | None) -> Wanted:
+def _wanted(artifact: Artifact, place: str) -> Wanted:
     folder = local_path(place)
     path = artifact.path or artifact.file
     url = f"{place}/{path}"
     if folder is not None:  # laid out as a conda channel, or a flat folder of packages
-        url = str(folder / path if (folder / path).is_file() else folder / artifact.file)
-    return Wanted(file=artifact.file, url=url, source=artifact.source, sha256=sha256, anywhere=True)
+        url = str(folder / path if _is_file(folder / path) else folder / artifact.file)
+    known = artifact.sha256 or (artifact.conda and artifact.conda.md5)
+    return Wanted(
+        file=artifact.file,
+        url=url,
+        source=artifact.source,
+        sha256=artifact.sha256 or None,
+        anywhere=bool(known),  # conda channels redirect to their storage; the bytes are known beforehand
+    )
+
+
+def _is_file(path: str | Path) -> bool:
+    try:
+        return os.path.isfile(path)  # noqa: PTH113 - of a folder that may not be entered it says no
+    except ValueError:
+        return False
+
+
+def _nowhere(source: str, failures: Sequence[tuple[str, SourceUnreachableError]]) -> SourceUnreachableError:
+    """The error for a file that no place of its source gave."""
+    if failures and all(isinstance(error, GoneError) for _, error in failures):
+        return failures[-1][1]
+    return unreachable(source, [failure(error, source, place) for place, error in failures])

@@ -20,6 +20,7 @@ from torchmatrix.backends.answer import base_addresses
 from torchmatrix.backends.conda_stubs import brought_by, provided, stub_index, stub_pages
 from torchmatrix.backends.pip_artifacts import artifacts
 from torchmatrix.backends.pip_resolve import Resolver
+from torchmatrix.backends.uv import explain
 from torchmatrix.errors import CellError, HostError, IntegrityError, UsageError
 from torchmatrix.matrix.model import Backend, requirement_name
 from torchmatrix.sources.config import PYPI
@@ -45,6 +46,8 @@ _NEEDS = re.compile(
 """uv's ``lit>=1.0 depends on torch<2``, ``all versions of lit depend on torch<2``."""
 _ASKED = "torchmatrix-cell"
 """What uv calls the project whose requirements are the cell's."""
+_NONE = "==0"
+"""A version that nobody has."""
 _SHOWN = 3
 
 
@@ -126,18 +129,17 @@ class OnTop(Resolver):
         return source
 
     def _unsolvable(self, outcome: Outcome, names: Mapping[str, str], routes: Mapping[str, Route]) -> Exception:
-        error = super()._unsolvable(outcome, names, routes)
-        if not isinstance(error, CellError):
-            return error
-        detail = "\n".join(error.message.splitlines()[1:])
-        family = [one for one in needs(outcome.stderr) if self._is_foreign(one.name)]
-        conflicts = [one for one in needs(outcome.stderr) if self._refuses(one)]
-        if conflicts:
-            words = "; ".join(dict.fromkeys(self._conflict(one) for one in conflicts[:_SHOWN]))
-            return CellError(f"{self._cell}: pip-packages: {words}\n{detail}", hint=_conflict_hint(conflicts[0]))
-        if family:
+        said = needs(outcome.stderr)
+        conflicts = [one for one in said if self._refuses(one)]
+        family = [one for one in said if self._is_foreign(one.name)]
+        error = explain(outcome, f"resolving {self._cell}")
+        if not isinstance(error, CellError) or not (conflicts or family):
+            return super()._unsolvable(outcome, names, routes)
+        if not conflicts:
             return self._family_error(family[0].name, str(family[0]))
-        return error
+        words = "; ".join(list(dict.fromkeys(map(self._conflict, conflicts)))[:_SHOWN])
+        detail = "\n".join(error.message.splitlines()[1:])
+        return CellError(f"{self._cell}: pip-packages: {words}\n{detail}", hint=_conflict_hint(conflicts[0]))
 
     # -- what is refused ------------------------------------------------------------------------------------------
 
@@ -147,20 +149,21 @@ class OnTop(Resolver):
 
     def _require_no_family(
         self,
-        found: Iterable[Found],
+        found: Sequence[Found],
         requirements: list[Requirement],
         names: Mapping[str, str],
         routes: Mapping[str, Route],
     ) -> None:
-        """Nothing of the family may come through pip: another run without it tells who needs it."""
+        """Nothing of the family may come through pip: the same again without it tells who needs it."""
         family = {one.name: one.version for one in found if self._is_foreign(one.name)}
         if not family:
             return
         demands = self._request.demands
-        without = tuple(Requirement(f"{name}<0") for name in family)
+        same = (f"{one.name}=={one.version}" for one in found if one.name not in family)
+        without = map(Requirement, (*same, *(f"{name}{_NONE}" for name in family)))
         self._request = replace(self._request, demands=replace(demands, constraints=(*demands.constraints, *without)))
         outcome = self._compile([*map(str, requirements), *sorted(names)], names, routes, ())
-        who = next((one for one in needs(outcome.stderr) if one.name in family and one.spec != "<0"), None)
+        who = next((one for one in needs(outcome.stderr) if one.name in family and one.spec != _NONE), None)
         name, version = (who.name, None) if who else next(iter(family.items()))
         raise self._family_error(name, str(who) if who else f"they bring {name} {version}")
 
@@ -196,9 +199,11 @@ class OnTop(Resolver):
             )
 
     def _there_already(self, requirements: Iterable[Requirement]) -> Iterator[str]:
+        environment = self._cell.target.marker_environment(self._cell.python)
         for requirement in requirements:
             name = requirement_name(requirement)
-            if name in self._provided:
+            applies = requirement.marker is None or requirement.marker.evaluate(environment)
+            if applies and name in self._provided:
                 extras = "; its extras are not followed" if requirement.extras else ""
                 yield f"pip-packages: the conda packages have {name} {self._provided[name]} already{extras}"
 

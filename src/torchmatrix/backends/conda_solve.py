@@ -10,7 +10,9 @@ import os
 import threading
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
+from torchmatrix.backends.conda_repodata import records_of, require_same, unreadable
 from torchmatrix.backends.conda_specs import FAMILY, Names, Question, question
 from torchmatrix.backends.conda_words import unsolvable
 from torchmatrix.errors import IntegrityError, UsageError
@@ -19,6 +21,7 @@ from torchmatrix.lock.conda_version import CondaVersion
 from torchmatrix.lock.model import Artifact, CondaBuild, HashFrom
 from torchmatrix.sources.channels import ChannelName
 from torchmatrix.sources.once import Once
+from torchmatrix.sources.repodata import NOARCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -98,16 +101,18 @@ class Solver:
             return kept
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
+            # No other group is taken over: newer forms of repodata list packages elsewhere too.
+            said = {"info": data.get("info", {})}
             for group in ("packages", "packages.conda"):
                 listed = data.get(group, {})
-                data[group] = {file: one for file, one in listed.items() if _claims(source, one.get("name", ""), cell)}
+                said[group] = {file: one for file, one in listed.items() if _claims(source, one.get("name", ""), cell)}
         except (ValueError, AttributeError) as error:
             raise IntegrityError(f"source {source.name}: {path.name} is no repodata: {error}") from error
         try:
             kept.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise cannot_write(kept, error) from error
-        write_atomic(kept, json.dumps(data), durable=False)
+        write_atomic(kept, json.dumps(said), durable=False)
         return kept
 
     def _open(self, listings: Listings) -> list[SparseRepoData]:
@@ -130,7 +135,7 @@ class Solver:
         self, request: ResolveRequest, asked: Question, listings: list[Listings], claims: list[str]
     ) -> list[RepoDataRecord]:
         from rattler import ChannelPriority, GenericVirtualPackage, PackageName, Subdir, Version, solve
-        from rattler.exceptions import SolverError
+        from rattler.exceptions import GatewayError, SolverError
         from rattler.package import BuildString
 
         sources = [data for one in listings for data in self._open(one)]
@@ -155,34 +160,45 @@ class Solver:
             )
         except SolverError as error:
             raise unsolvable(request, asked, str(error), self._catalog) from error
+        except GatewayError as error:
+            raise unreadable(f"{request.cell}: the repodata of a conda channel", error) from error
 
     def _locked(self, request: ResolveRequest, sources: list[SparseRepoData]) -> list[RepoDataRecord]:
-        """What was locked before and still is listed: it is preferred, unless it is to be upgraded."""
-        from rattler import PackageName
+        """What was locked before and still is listed: it is preferred, unless it is to be upgraded.
 
+        `IntegrityError` for a package that was rebuilt under its old name: that is reported, never passed over.
+        """
         if request.previous is None or request.upgrade:
             return []
         upgraded = set(request.upgrade_packages) | ({"pytorch"} if "torch" in request.upgrade_packages else set())
         wanted = {a.name: a for a in request.previous.conda_artifacts if a.name not in upgraded}
-        return [
-            record
+        listed = [
+            (wanted[name], record)
             for data in sources
             for name in sorted(wanted.keys() & set(data.package_names()))
-            for record in data.load_records(PackageName(name))
-            if record.file_name == wanted[name].file and _same_bytes(record, wanted[name])
+            for record in records_of(data, name)
+            if record.file_name == wanted[name].file
         ]
+        for locked, record in listed:
+            if record.url == f"{self._channels.base(locked.source)}/{locked.path}":
+                require_same(locked, record)
+        return [record for locked, record in listed if _same_bytes(record, locked)]
 
     # -- the answer ---------------------------------------------------------------------------------------------------
 
     def _artifact(self, record: RepoDataRecord, names: Iterable[ChannelName], cell: Cell) -> Artifact:
-        found = [
-            (len(str(name)), name, path) for name in names if (path := self._channels.path(record.url, name)) is not None
+        fitting = [
+            (name, path)
+            for name in names
+            if (path := self._channels.path(record.url, name)) is not None
+            and unquote(path) == f"{name.below}/{record.subdir}/{record.file_name}".lstrip("/")
+            and record.subdir in (str(cell.target.platform), NOARCH)
+            and not {"/", "\\"} & set(record.file_name)
         ]
-        fitting = [(name, path) for _, name, path in found if path.startswith(f"{name.below}/" if name.label else "")]
         if not fitting:
             raise IntegrityError(
-                f"{cell}: {record.file_name} is said to be at {record.url}, which is on none of the cell's conda "
-                f"channels ({', '.join(cell.conda_channels)})",
+                f"{cell}: {record.file_name} is said to be at {record.url}, which is no place of it on the cell's "
+                f"conda channels ({', '.join(cell.conda_channels)})",
                 hint="a repodata that names other addresses is not followed: use a conda channel that serves its files",
             )
         name, path = max(fitting, key=lambda each: len(str(each[0])))
@@ -250,4 +266,3 @@ def _same_bytes(record: RepoDataRecord, artifact: Artifact) -> bool:
     if record.sha256:
         return record.sha256.hex() == artifact.sha256
     return artifact.conda is not None and record.md5 is not None and record.md5.hex() == artifact.conda.md5
-

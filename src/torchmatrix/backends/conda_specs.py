@@ -96,7 +96,10 @@ def virtual_packages(target: Target) -> tuple[VirtualPackage, ...]:
     """What the target promises, never what this machine has (https://docs.conda.io, "Managing virtual packages")."""
     platform = target.platform
     if platform is Platform.WIN_64:
-        found = [VirtualPackage(name="__win", version="0"), VirtualPackage(name="__archspec", version="1", build="x86_64")]
+        found = [
+            VirtualPackage(name="__win", version="0"),
+            VirtualPackage(name="__archspec", version="1", build="x86_64"),
+        ]
     else:
         machine = {"arm64": "m1"}.get(platform.machine, platform.machine)
         found = [VirtualPackage(name="__unix", version="0")]

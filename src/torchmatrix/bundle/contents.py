@@ -13,7 +13,6 @@ from torchmatrix.bundle.texts import (
     PACKAGES,
     README,
     RECORD,
-    REQUIREMENTS,
     SUBDIRS,
     TEXTS,
     WHEELS,

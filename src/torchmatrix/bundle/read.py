@@ -43,8 +43,7 @@ if TYPE_CHECKING:
 
     from torchmatrix.lock.model import Lockfile
 
-_TOP = frozenset(path.partition("/")[0] for path in (*TEXTS, WHEELS, PACKAGES))
-"""What lies at the top of an unpacked bundle beside its description."""
+_TOP = frozenset(path.partition("/")[0] for path in (*TEXTS, WHEELS, PACKAGES))  # beside the description
 _INSIDE = "bundle"
 """Names the temporary folder in a folder that is there already: that may be reached by another name the next time."""
 
@@ -306,9 +305,7 @@ def _unpack_fresh(source: _Source, description: Description, folder: Path) -> Lo
 
 def _read_members(source: _Source, description: Description, folder: Path | None) -> Lockfile:
     """Every file after the list, checked, and written below ``folder`` where there is one; the record that it holds."""
-    lockfile: Lockfile | None = None
-    own: dict[str, bytes] = {}
-    seen = {DESCRIPTION}
+    lockfile, own, seen = None, dict[str, bytes](), {DESCRIPTION}
     for member in description.files:
         _expect_header(source, description.cell, member, seen)
         seen.add(member.path)

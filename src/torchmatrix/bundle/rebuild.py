@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from packaging.version import Version
 
 from torchmatrix.backends import CreateRequest
-from torchmatrix.bundle.texts import needs
+from torchmatrix.bundle.texts import NOARCH, needs
 from torchmatrix.environments import specification
 from torchmatrix.errors import HostError
 from torchmatrix.files import cannot_write, write_atomic
@@ -154,7 +154,9 @@ def offline_sources(unpacked: Unpacked, child_env: Mapping[str, str]) -> Offline
     """The bundle's files as the only place of every source, and no network."""
     lockfile = unpacked.lockfile
     wheels = Setting(value=str(unpacked.wheels), origin="bundle")
-    packages = Setting(value=str(unpacked.packages), origin="bundle")
+    # Packages of a label lie among the others: for their path below the source, these are flat folders.
+    below = (unpacked.packages, unpacked.packages / lockfile.platform, unpacked.packages / NOARCH)
+    packages = tuple(Setting(value=str(folder), origin="bundle") for folder in below)
     indexes = sorted({artifact.source for artifact in lockfile.pip_artifacts})
     channels = sorted({artifact.source for artifact in lockfile.conda_artifacts})
     pip = SourceConfig(
@@ -166,7 +168,7 @@ def offline_sources(unpacked: Unpacked, child_env: Mapping[str, str]) -> Offline
     return Offline(
         backend=lockfile.backend,
         pip=pip,
-        conda=replace(pip, mirrors=MappingProxyType(dict.fromkeys(channels, (packages,)))),
+        conda=replace(pip, mirrors=MappingProxyType(dict.fromkeys(channels, packages))),
         channels={name: CONDA_BASES.get(name, unpacked.packages.as_uri()) for name in channels},
     )
 

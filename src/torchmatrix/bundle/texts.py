@@ -2,8 +2,8 @@
 
 conda and micromamba take paths in an ``@EXPLICIT`` file as relative to the folder they run in (CEP 23,
 https://conda.org/learn/ceps/cep-0023). The hashes stand in a file of their own: conda copies local files as they are
-(``CacheUrlAction._execute_local`` in conda/core/path_actions.py), and reads no hash behind a path in a folder whose name
-is not ASCII (``path_to_url`` in conda/common/url.py encodes the ``#`` there).
+(``CacheUrlAction._execute_local`` in conda/core/path_actions.py), and reads no hash behind a path below a folder whose
+name is not ASCII (``path_to_url`` in conda/common/url.py encodes the ``#`` there).
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ from torchmatrix.target import Accelerator, AcceleratorKind, Platform, PythonVer
 from torchmatrix.verify.checks import MIN_DRIVERS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from torchmatrix.lock.model import Artifact, Lockfile
 
 RECORD, REQUIREMENTS, README = "cell.json", "requirements.txt", "README.txt"
@@ -59,7 +57,7 @@ def place(artifact: Artifact) -> str:
 
 
 def own_texts(lockfile: Lockfile) -> dict[str, bytes]:
-    """The small files that follow from a record, in their order in the archive; which they are belongs to the schema."""
+    """The small files that follow from a record, in their order; which they are belongs to the schema."""
     texts: dict[str, str] = {}
     if lockfile.backend != CONDA or lockfile.pip_artifacts:
         texts[REQUIREMENTS] = requirements_text(lockfile)

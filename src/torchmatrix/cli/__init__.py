@@ -12,6 +12,9 @@ def main() -> None:
 
         sys.stdout.write(f"torchmatrix {__version__}\n")
         sys.exit(0)
-    from torchmatrix.cli.app import run
+    from torchmatrix.cli.app import leave, run
 
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    if "rattler" in sys.modules:  # its threads may be about to call Python, and while Python ends that is a crash
+        leave(code)
+    sys.exit(code)

@@ -104,7 +104,8 @@ def run(argv: Sequence[str]) -> int:
 
         end_all()
         console.error("interrupted; whatever was finished is kept")
-        _leave_if_threads_wait(INTERRUPTED)
+        if _threads_wait():  # Python would wait with them
+            leave(INTERRUPTED)
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output went away (`| head`): that is its right, not an error of ours.
@@ -118,13 +119,17 @@ def run(argv: Sequence[str]) -> int:
     return code
 
 
-def _leave_if_threads_wait(code: int) -> None:
-    """End the process now when a worker still waits for a server: Python would wait with it."""
-    if any(thread.name.startswith("ThreadPoolExecutor") and thread.is_alive() for thread in threading.enumerate()):
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):
-                stream.flush()
-        os._exit(code)
+def leave(code: int) -> NoReturn:
+    """End the process now, without what Python does when it ends."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
+def _threads_wait() -> bool:
+    """Whether a worker still waits for a server."""
+    return any(thread.name.startswith("ThreadPoolExecutor") and thread.is_alive() for thread in threading.enumerate())
 
 
 def _environment() -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""``cache dir|size|gc``: where built environments are, how much they take, and their removal."""
+"""``cache dir|size|gc``: where built environments are, how much they and what they are made of take, and removal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     actions.add_parser("dir", help="print the store's folder").set_defaults(handler=handle_dir)
     actions.add_parser("size", help="what each environment takes").set_defaults(handler=handle_size)
-    gc = actions.add_parser("gc", help="remove environments that are unfinished or long unused, and old downloads")
+    gc = actions.add_parser("gc", help="remove unfinished and long unused environments, and what they were made of")
     gc.add_argument(
         "--days", type=_days, default=30.0, metavar="N", help="unused for N days (default 30; 0 removes all)"
     )
@@ -60,11 +60,13 @@ def handle_dir(context: Context) -> int:
 
 
 def handle_size(context: Context) -> int:
-    """A line for each environment."""
-    usage = context.store.usage()
+    """A line for each environment, then what else is kept."""
+    store = context.store
+    usage, downloads, packages = store.usage(), store.downloads(), store.packages()
+    listed = sum(one.bytes for one in store.repodata())
     total, exclusive = sum(one.bytes for one in usage), sum(one.exclusive for one in usage)
-    downloads = context.store.downloads()
-    downloaded = sum(size for _, size, _ in downloads)
+    downloaded, unpacked = sum(one.bytes for one in downloads), sum(one.bytes for one in packages)
+    own = sum(one.exclusive for one in packages)
     if context.json_mode:
         context.console.json(
             {
@@ -81,28 +83,40 @@ def handle_size(context: Context) -> int:
                 "bytes": total,
                 "exclusive_bytes": exclusive,
                 "downloads": {"files": len(downloads), "bytes": downloaded},
+                "conda_packages": {"packages": len(packages), "bytes": unpacked, "exclusive_bytes": own},
+                "repodata": {"bytes": listed},
             }
         )
         return 0
+    say, table = context.console.data, context.console.table
     rows = [
         [u.cell, human_bytes(u.bytes), human_bytes(u.exclusive), f"{(time.time() - u.used) / 86400:.1f} days ago"]
         for u in reversed(usage)
     ]
-    context.console.data(context.console.table(["cell", "size", "not shared", "last used"], rows))
-    context.console.data(
+    say(table(["cell", "size", "not shared", "last used"], rows))
+    others = "uv's download cache" + (" and unpacked conda packages" if packages else "")
+    say(
         f"{counted(len(usage), 'environment')}, {human_bytes(total)}; removing them frees {human_bytes(exclusive)}, "
-        "the rest is shared with uv's download cache by hard links"
+        f"the rest is shared with {others} by hard links"
     )
     if downloads:
-        context.console.data(f"{counted(len(downloads), 'downloaded file')}, {human_bytes(downloaded)}")
+        say(f"{counted(len(downloads), 'downloaded file')}, {human_bytes(downloaded)}")
+    if packages:
+        words = f"{counted(len(packages), 'unpacked conda package')}, {human_bytes(unpacked)}"
+        say(f"{words}, of which {human_bytes(own)} are in no environment")
+    if listed:
+        say(f"what conda channels list, {human_bytes(listed)}")
     return 0
 
 
 def handle_gc(context: Context) -> int:
     """Remove, and say what was removed."""
-    removed = context.store.collect(older_than_days=context.options.days, keep_bytes=context.options.keep)
-    files, bytes_of_files = context.store.collect_downloads(older_than_days=context.options.days)
-    freed = sum(one.exclusive for one in removed) + bytes_of_files
+    store, days = context.store, context.options.days
+    removed = store.collect(older_than_days=days, keep_bytes=context.options.keep)
+    files, bytes_of_files = store.collect_downloads(older_than_days=days)
+    packages, bytes_of_packages = store.collect_packages(older_than_days=days)
+    freed = sum(one.exclusive for one in removed) + bytes_of_files + bytes_of_packages
+    freed += store.collect_repodata(older_than_days=days)
     if context.options.downloads:
         from torchmatrix.backends.uv import find_uv
         from torchmatrix.command import Command, run
@@ -110,9 +124,18 @@ def handle_gc(context: Context) -> int:
         outcome = run(Command(argv=(str(find_uv()), "cache", "prune"), env=context.source_config.child_env))
         context.console.say(outcome.stderr.strip())
     if context.json_mode:
-        listed = [{"key": u.key, "cell": u.cell} for u in removed]
-        context.console.json({"removed": listed, "removed_downloads": files, "freed_bytes": freed})
-    else:
-        what = counted(len(removed), "environment") + (f" and {counted(files, 'downloaded file')}" if files else "")
-        context.console.data(f"{what} removed, {human_bytes(freed)} freed")
+        context.console.json(
+            {
+                "removed": [{"key": u.key, "cell": u.cell} for u in removed],
+                "removed_downloads": files,
+                "removed_conda_packages": packages,
+                "freed_bytes": freed,
+            }
+        )
+        return 0
+    parts = [counted(len(removed), "environment")]
+    parts += [counted(files, "downloaded file")] if files else []
+    parts += [counted(packages, "unpacked conda package")] if packages else []
+    what = " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
+    context.console.data(f"{what} removed, {human_bytes(freed)} freed")
     return 0

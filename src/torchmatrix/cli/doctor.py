@@ -158,6 +158,7 @@ def _sources(context: Context) -> Section:
     wanted.append(("pytorch", PYTORCH_BASE))
     with suppress(TorchmatrixError):  # the cells section says what is wrong with the matrix
         wanted += [(name, source.index) for name, source in context.matrix.sources.items() if source.index]
+    wanted += _conda_channels(context)
     rows = []
     for name, address in wanted:
         rows.append((name, _reached(backend.web.reach(address))))
@@ -167,6 +168,21 @@ def _sources(context: Context) -> Section:
             backend.credentials.for_url(one, source=name, refused=False)
     rows += [("credentials", remark) for remark in backend.credentials.remarks]
     return rows
+
+
+def _conda_channels(context: Context) -> list[tuple[str, str]]:
+    """The conda channels of the matrix's conda cells with their addresses; without a matrix, conda-forge."""
+    from torchmatrix.matrix.conda import channel_source
+    from torchmatrix.sources.channels import CONDA_BASES, CONDA_FORGE, plain_base
+
+    try:
+        cells, sources = context.expansion.cells, context.matrix.sources
+    except TorchmatrixError:
+        return [(CONDA_FORGE, CONDA_BASES[CONDA_FORGE])]
+    private = {name: plain_base(one.conda_channel) for name, one in sources.items() if one.conda_channel}
+    known = {**CONDA_BASES, **private}
+    named = dict.fromkeys(channel_source(channel) for cell in cells for channel in cell.conda_channels)
+    return [(name, known[name]) for name in named if name in known]
 
 
 def _reached(reach: Reach) -> str:

@@ -41,6 +41,8 @@ _HEADWAY = 1 << 15
 _CHANGES = 3
 """How often a file may change while it is received before that is an error."""
 
+_KINDS = {".whl": "wheel", ".conda": "conda package", ".tar.bz2": "conda package"}
+
 DRIFT_HINT = (
     "it was rebuilt under the same name, or the mirror serves something else; if that is wanted, "
     "run: torchmatrix lock --upgrade"
@@ -120,8 +122,16 @@ class Downloads:
     def known_sha256(self, url: str, reply: Reply) -> str | None:
         """The sha256 that the bytes of ``url`` had when size and validator were those of ``reply``."""
         key = _key(url, reply)
-        known = self._memory.remember(_HASHES).get(key) if key else None
+        return self.recall(key) if key else None
+
+    def recall(self, key: str) -> str | None:
+        """The sha256 that was noted under ``key``."""
+        known = self._memory.remember(_HASHES).get(key)
         return known if isinstance(known, str) else None
+
+    def note(self, key: str, sha256: str) -> None:
+        """Remember a sha256 that was computed, under what the bytes are known by."""
+        self._memory.memorize(_HASHES, {key: sha256})
 
     def describe(self, wanted: Wanted) -> Reply:
         """Size and validator of a file; `GoneError` when the source does not have it.
@@ -141,13 +151,18 @@ class Downloads:
         progress = Progress(len(wanted), tell)
         pool = ThreadPoolExecutor(max(1, min(PARALLEL, len(wanted))))
         futures = [pool.submit(self._one, one, progress) for one in wanted]
+        interrupted = False
         try:
             for future in wait(futures, return_when=FIRST_EXCEPTION).done:
                 future.result()
             return {one.file: future.result() for one, future in zip(wanted, futures, strict=True)}
+        except KeyboardInterrupt:
+            interrupted = True
+            raise
         finally:
             progress.stop()
-            pool.shutdown(wait=True, cancel_futures=True)
+            # A server that says nothing would hold whoever pressed Ctrl-C for as long as it is waited for.
+            pool.shutdown(wait=not interrupted, cancel_futures=True)
 
     # -- one file ---------------------------------------------------------------------------------------------------
 
@@ -199,13 +214,12 @@ class Downloads:
         try:
             status = path.stat()
             key = f"{path} {status.st_size} {status.st_mtime_ns}"
-            known = self._memory.remember(_HASHES).get(key)
-            sha256 = known if isinstance(known, str) else hash_file(path).hexdigest()
+            sha256 = self.recall(key) or hash_file(path).hexdigest()
         except OSError as error:
             raise SourceUnreachableError(
                 f"{path}: cannot be read: {error.strerror}", hint="check the folder that mirrors the source"
             ) from error
-        self._note(key, sha256)
+        self.note(key, sha256)
         if wanted.sha256 not in (None, sha256):
             raise drift(wanted, sha256)
         return Held(path=path, sha256=sha256, size=status.st_size)
@@ -270,7 +284,7 @@ class Downloads:
             if wanted.sha256 and transfer.resumed:  # what an earlier call received may be of other bytes
                 transfer.restart()
                 raise _ChangedError
-            _require_wheel(wanted, partial)
+            _require_whole(wanted, partial)
             if wanted.sha256:
                 partial.unlink()
                 raise drift(wanted, sha256)
@@ -280,11 +294,8 @@ class Downloads:
             os.fsync(file.fileno())  # a finished file is trusted by its name: it must survive a power cut
         partial.replace(path)
         if key := _key(wanted.url, reply):
-            self._note(key, sha256)
+            self.note(key, sha256)
         return Held(path=path, sha256=sha256, size=transfer.offset)
-
-    def _note(self, key: str, sha256: str) -> None:
-        self._memory.memorize(_HASHES, {key: sha256})
 
 
 def gone(wanted: Wanted, why: str) -> GoneError:
@@ -356,17 +367,31 @@ def _same(reply: Reply, answer: Reply) -> bool:
     return True
 
 
-def _require_wheel(wanted: Wanted, path: Path) -> None:
-    """A length that a server got wrong cuts a file off unnoticed; a wheel's directory is at its end."""
-    if not wanted.file.endswith(".whl"):
+def _require_whole(wanted: Wanted, path: Path) -> None:
+    """A length that a server got wrong cuts a file off unnoticed; the end of a package shows it."""
+    kind = next((kind for kind in _KINDS if wanted.file.endswith(kind)), None)
+    # Of a .tar.bz2 whose bytes nobody knows, all would have to be unpacked: its beginning has to do.
+    if kind is None or _is_whole(path, kind, thorough=wanted.sha256 is not None):
         return
-    import zipfile
-
-    with suppress(zipfile.BadZipFile, OSError), zipfile.ZipFile(path) as wheel:
-        if any(name.endswith(".dist-info/RECORD") for name in wheel.namelist()):
-            return
     path.unlink(missing_ok=True)
     raise SourceUnreachableError(
-        f"source {wanted.source}: what {redact(wanted.url)} serves is no complete wheel",
+        f"source {wanted.source}: what {redact(wanted.url)} serves is no complete {_KINDS[kind]}",
         hint="the server or a proxy on the way cuts it off, or answers with something else; try again later",
     )
+
+
+def _is_whole(path: Path, kind: str, *, thorough: bool) -> bool:
+    import bz2
+    import zipfile
+
+    try:
+        if kind == ".tar.bz2":
+            with bz2.open(path) as archive:
+                while archive.read(1 << 20) and thorough:
+                    pass
+            return path.stat().st_size > 0
+        with zipfile.ZipFile(path) as members:  # its directory is at its end
+            last = "metadata.json" if kind == ".conda" else ".dist-info/RECORD"
+            return any(name.endswith(last) for name in members.namelist())
+    except (zipfile.BadZipFile, EOFError, OSError):
+        return False

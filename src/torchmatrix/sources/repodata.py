@@ -6,14 +6,10 @@ in every run: a conda channel changes all day. Only repodata.json says which fil
 
 from __future__ import annotations
 
-import bz2
 import hashlib
 import json
-import os
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import urlsplit
 
 from torchmatrix.command import redact
 from torchmatrix.errors import SourceUnreachableError
@@ -22,6 +18,14 @@ from torchmatrix.sources.config import local_path
 from torchmatrix.sources.downloads import answer_hint
 from torchmatrix.sources.once import Once
 from torchmatrix.sources.reach import Reach, Trouble
+from torchmatrix.sources.repodata_bytes import (
+    DamagedRepodataError,
+    WrongRepodataError,
+    blocks_of,
+    is_whole,
+    require_ends,
+    unpack,
+)
 from torchmatrix.sources.routes import unreachable
 from torchmatrix.sources.web import BrokenOffError
 
@@ -37,7 +41,10 @@ if TYPE_CHECKING:
 NOARCH = "noarch"
 FILES = ("repodata.json.zst", "repodata.json.bz2", "repodata.json")
 """Forms of one file, the smallest first (CEP 16 calls the others obsolete; not every server has the first)."""
+_PLAIN_FIRST = (FILES[2], *FILES[:2])
+"""In which order they are looked for in a folder: what is plain need not be unpacked."""
 _HINT = "look whether the address is that of a conda channel: it has a folder noarch with a file repodata.json"
+_NOT_HINT = "a login page or a proxy may answer in its place; check the address, the proxy and the mirror"
 
 
 class Memory(Protocol):
@@ -90,8 +97,7 @@ class Repodata:
                     if (path := self._files.get((channel.source, place, subdir), self._file)) is not None
                 }
             except SourceUnreachableError as error:
-                reason = error.message.rpartition(": ")[2]
-                tried.append(Reach(address=place, trouble=Trouble.ANSWER, reason=reason, hint=error.hint))
+                tried.append(failure(error, channel.source, place))
                 continue
             if files:
                 return Listings(channel=channel, files=files, place=place)
@@ -105,174 +111,141 @@ class Repodata:
         folder = local_path(place)
         if folder is not None:
             return self._local(folder, subdir, source)
-        base = f"{place}/{subdir}"
-        kept = self._memory.root / "repodata" / hashlib.sha256(base.encode()).hexdigest()[:32]
+        kept = self._memory.root / "repodata" / _name(f"{place}/{subdir}")
         if self._offline:
-            if (kept / "repodata.json").is_file():
-                return kept / "repodata.json"
-            if (kept / "state.json").is_file():
-                return None
-            raise SourceUnreachableError(
-                f"source {source}: {urlsplit(place).hostname}: not asked, because of --offline, and its {subdir} was "
-                "not read before",
-                hint="run without --offline, or name a folder in TORCHMATRIX_MIRRORS",
-            )
+            return _known_offline(source, place, subdir, kept)
         try:
             kept.mkdir(parents=True, exist_ok=True)
             with self._memory.lock(f"repodata-{kept.name}"):
-                return self._fetch(source, base, kept)
+                return self._fetch(source, place, subdir, kept)
         except OSError as error:
             raise cannot_write(kept, error) from error
 
     def _local(self, folder: Path, subdir: str, source: str) -> Path | None:
         """A folder that holds the same files: its repodata.json is read where it is, a packed one is unpacked."""
+        found = None
         try:
-            plain = folder / subdir / "repodata.json"
-            if plain.is_file():
-                return plain
-            for name in FILES[:2]:
-                packed = folder / subdir / name
-                if not packed.is_file():
-                    continue
-                status = packed.stat()
-                key = f"{packed} {status.st_size} {status.st_mtime_ns}"
-                kept = self._memory.root / "repodata" / hashlib.sha256(key.encode()).hexdigest()[:32]
+            found = next((path for name in _PLAIN_FIRST if (path := folder / subdir / name).is_file()), None)
+            if found is not None and found.name == FILES[-1]:
+                require_ends(found)
+                return found
+            if found is not None:
+                status = found.stat()
+                kept = self._memory.root / "repodata" / _name(f"{found} {status.st_size} {status.st_mtime_ns}")
                 kept.mkdir(parents=True, exist_ok=True)
+                path = kept / "repodata.json"
                 with self._memory.lock(f"repodata-{kept.name}"):
-                    if not (kept / "repodata.json").is_file():
-                        _unpack(_blocks(packed), name, kept / "repodata.json", str(packed), source)
-                return kept / "repodata.json"
+                    if _read_state(kept).get("stamp") != _stamp(path):
+                        unpack(blocks_of(found), found.name, path)
+                        _write_state(kept, {"file": str(found), "stamp": _stamp(path)})
+                return path
             if not folder.is_dir():
-                raise SourceUnreachableError(f"source {source}: {folder} is no folder", hint=_HINT)
+                raise _failed(source, str(folder), "it is no folder", _HINT)
+        except WrongRepodataError as error:
+            raise _failed(source, str(folder), f"{subdir}/{found.name if found else ''} {error}", _HINT) from error
         except OSError as error:
-            raise SourceUnreachableError(
-                f"source {source}: {folder} cannot be read: {error.strerror or error}", hint=_HINT
-            ) from error
+            raise _failed(source, str(folder), f"it cannot be read: {error.strerror or error}", _HINT) from error
         return None
 
-    def _fetch(self, source: str, base: str, kept: Path) -> Path | None:
+    def _fetch(self, source: str, place: str, subdir: str, kept: Path) -> Path | None:
         """Ask whether what is kept is still right, and take the new one where it is not."""
         state = _read_state(kept)
         path = kept / "repodata.json"
         known = state.get("file")
-        for name in FILES if not isinstance(known, str) else (known, *(one for one in FILES if one != known)):
+        for name in FILES if known not in FILES else (known, *(one for one in FILES if one != known)):
             headers = {}
-            if name == known and path.is_file():
+            if name == known and state.get("stamp") == _stamp(path):  # a damaged one is asked for as if it were none
                 if etag := state.get("etag"):
                     headers["If-None-Match"] = etag
                 elif changed := state.get("last-modified"):
                     headers["If-Modified-Since"] = changed
-            reply = self._take(source, f"{base}/{name}", name, path, headers)
+            reply = self._take(source, place, f"{subdir}/{name}", path, headers)
             if reply.status == 304:
-                with suppress(OSError):
-                    os.utime(path)
                 return path
             if reply.ok:
-                kept_headers = {key: reply.headers[key] for key in ("etag", "last-modified") if key in reply.headers}
-                _write_state(kept, {"file": name, "url": redact(f"{base}/{name}"), **kept_headers})
+                validators = {key: reply.headers[key] for key in ("etag", "last-modified") if key in reply.headers}
+                url = redact(f"{place}/{subdir}/{name}")
+                _write_state(kept, {"file": name, "url": url, "stamp": _stamp(path), **validators})
                 return path
-            if reply.status not in (403, 404, 410):
-                raise SourceUnreachableError(
-                    f"source {source}: {redact(base)}/{name}: it answered {reply.status}",
-                    hint=answer_hint(reply.status, source),
-                )
-            if reply.status == 403 and name == FILES[-1]:
-                raise SourceUnreachableError(
-                    f"source {source}: {redact(base)}/{name}: it answered 403", hint=answer_hint(403, source)
-                )
+            # A server that may not be listed says 403 to what it does not have; to all three forms, it means it.
+            if reply.status not in (403, 404, 410) or (reply.status == 403 and name == FILES[-1]):
+                why, hint = f"{subdir}/{name} answered {reply.status}", answer_hint(reply.status, source)
+                raise _failed(source, place, why, hint)
         path.unlink(missing_ok=True)
-        _write_state(kept, {})  # offline, it is known that there is none
+        _write_state(kept, {"absent": "yes"})
         return None
 
-    def _take(self, source: str, url: str, name: str, path: Path, headers: dict[str, str]) -> Reply:
-        """One answer, its body unpacked to ``path``; repeated while it breaks off."""
+    def _take(self, source: str, place: str, below: str, path: Path, headers: dict[str, str]) -> Reply:
+        """One answer, its body unpacked to ``path``; repeated while it breaks off, or is damaged."""
+        url, name = f"{place}/{below}", below.rpartition("/")[2]
         for attempt in range(1, self._web.retries + 2):
             try:
                 with self._web.stream(url, source=source, headers=headers) as (reply, blocks):
                     if reply.ok:
-                        _unpack(_counted(blocks, reply, url), name, path, redact(url), source)
+                        unpack(_counted(blocks, reply), name, path)
                     return reply
             except BrokenOffError as error:
-                if attempt > self._web.retries:
-                    words = f"source {source}: {error.message}, {attempt} times"
-                    raise SourceUnreachableError(words, hint=error.hint or answer_hint(500, source)) from error
-                self._web.sleep(0.25 * 2 ** (attempt - 1))
+                why = error.message.removeprefix(f"{redact(url)}: ")
+            except DamagedRepodataError as error:
+                why = str(error)
+            except WrongRepodataError as error:
+                raise _failed(source, place, f"{below} {error}", _NOT_HINT) from error
+            if attempt > self._web.retries:
+                raise _failed(source, place, f"{below}: {why}, {attempt} times", answer_hint(500, source))
+            self._web.sleep(0.25 * 2 ** (attempt - 1))
         raise AssertionError("unreachable")
 
 
-def _counted(blocks: Iterator[bytes], reply: Reply, url: str) -> Iterator[bytes]:
+def failure(error: SourceUnreachableError, source: str, place: str) -> Reach:
+    """What was wrong with a place, for `unreachable`, which names source and host itself."""
+    prefixes = f"source {source}: ", f"{Reach(address=place).host}: "
+    reason = error.message
+    for prefix in prefixes:
+        reason = reason.removeprefix(prefix)
+    return Reach(address=place, trouble=Trouble.ANSWER, reason=reason, hint=error.hint)
+
+
+def _failed(source: str, place: str, why: str, hint: str | None) -> SourceUnreachableError:
+    return SourceUnreachableError(f"source {source}: {Reach(address=place).host}: {why}", hint=hint)
+
+
+def _known_offline(source: str, place: str, subdir: str, kept: Path) -> Path | None:
+    """What an earlier run left here."""
+    path, state = kept / "repodata.json", _read_state(kept)
+    if state.get("absent"):
+        return None
+    if not path.is_file():
+        why = f"its {subdir} was not read before"
+    elif state.get("stamp") == _stamp(path) or is_whole(path):
+        return path
+    else:
+        why = f"what was kept of its {subdir} is damaged"
+    hint = "run without --offline, or name a folder in TORCHMATRIX_MIRRORS"
+    raise _failed(source, place, f"not asked, because of --offline, and {why}", hint)
+
+
+def _counted(blocks: Iterator[bytes], reply: Reply) -> Iterator[bytes]:
     """The blocks; `BrokenOffError` when fewer bytes came than were announced."""
     count = 0
     for block in blocks:
         count += len(block)
         yield block
     if reply.length is not None and count != reply.length:
-        raise BrokenOffError(f"{redact(url)}: {count} bytes came where {reply.length} were announced")
+        raise BrokenOffError(f"{count} bytes came where {reply.length} were announced")
 
 
-def _blocks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            yield block
+def _name(text: str) -> str:
+    """A folder's name for an address: addresses may hold a token."""
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _unpack(blocks: Iterator[bytes], name: str, path: Path, where: str, source: str) -> None:
-    """Write what ``blocks`` hold, unpacked, whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+def _stamp(path: Path) -> str:
+    """Size and time of a file: another one means that somebody else wrote it. Empty where there is none."""
     try:
-        with partial.open("wb") as file:
-            for block in _unpacked(blocks, name):
-                file.write(block)
-        _require_json(partial, where, source)
-        partial.replace(path)
-    except (EOFError, ValueError) as error:
-        raise BrokenOffError(f"source {source}: {where} is damaged, or cut off: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _unpacked(blocks: Iterator[bytes], name: str) -> Iterator[bytes]:
-    """The plain bytes; ``EOFError`` or ``ValueError`` for what is no such archive, or not a whole one."""
-    if not name.endswith((".zst", ".bz2")):
-        yield from blocks
-        return
-    if name.endswith(".bz2"):
-        plain = bz2.BZ2Decompressor()
-        for block in blocks:
-            try:
-                yield plain.decompress(block)
-            except OSError as error:
-                raise ValueError(str(error)) from error
-        if not plain.eof:
-            raise EOFError("it ends too early")
-        return
-    import zstandard
-
-    unpacker = zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj()
-    for block in blocks:
-        try:
-            yield unpacker.decompress(block)
-        except zstandard.ZstdError as error:
-            raise ValueError(str(error)) from error
-    if not unpacker.eof:
-        raise EOFError("it ends too early")
-
-
-def _require_json(path: Path, where: str, source: str) -> None:
-    """Refuse what cannot be repodata (a login page, for one) before a solver reads it; the whole is the solver's."""
-    with path.open("rb") as file:
-        head = file.read(64).lstrip()
-        file.seek(max(0, path.stat().st_size - 64))
-        tail = file.read().rstrip()
-    if not head.startswith(b"{"):
-        raise SourceUnreachableError(f"source {source}: {where} is no repodata: {_shown(head)}", hint=_HINT)
-    if not tail.endswith(b"}"):
-        raise EOFError("it ends too early")
-
-
-def _shown(head: bytes) -> str:
-    text = head.decode("utf-8", "replace").split("\n")[0][:40]
-    return f"it begins with {text!r}" if text else "it is empty"
+        status = path.stat()
+    except OSError:
+        return ""
+    return f"{status.st_size} {status.st_mtime_ns}"
 
 
 def _read_state(kept: Path) -> dict[str, str]:
