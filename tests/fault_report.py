@@ -9,15 +9,22 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.faults import FAULTS, STEPS, Ended, Fault, Ground, Step, cases, problems
+from tests.faults import FAULTS, STEPS, Ended, Fault, Ground, Materials, Step, cases, problems
+from tests.support.conda_scene import build_conda_channels
 
 PARALLEL = 2
 
 
-def row(fault: Fault, ended: dict[tuple[str, str], Ended]) -> str:
+def table(steps: list[Step], ended: dict[tuple[str, str], Ended]) -> str:
+    """The steps of one backend."""
+    lines = [f"| fault | {' | '.join(step.name for step in steps)} |", f"| --- |{' --- |' * len(steps)}"]
+    return "\n".join([*lines, *(row(fault, steps, ended) for fault in FAULTS), ""])
+
+
+def row(fault: Fault, steps: list[Step], ended: dict[tuple[str, str], Ended]) -> str:
     """A line of the table: exit code, and how long, at each step."""
     cells = []
-    for step in STEPS:
+    for step in steps:
         end = ended.get((step.name, fault.name))
         if end is None:
             cells.append("")
@@ -30,7 +37,11 @@ def row(fault: Fault, ended: dict[tuple[str, str], Ended]) -> str:
 def main() -> int:
     """Run and report."""
     with tempfile.TemporaryDirectory(prefix="torchmatrix-faults-") as folder:
-        grounds = [Ground(Path(folder, str(number)), Path(folder, f"wheels{number}")) for number in range(PARALLEL)]
+        conda = build_conda_channels(Path(folder, "conda"))
+        grounds = [
+            Ground(Path(folder, str(number)), Materials(wheels=Path(folder, f"wheels{number}"), conda=conda))
+            for number in range(PARALLEL)
+        ]
 
         def run(number: int) -> list[tuple[Step, Fault, Ended]]:
             return [(*case, grounds[number].play(*case)) for case in cases()[number::PARALLEL]]
@@ -38,11 +49,9 @@ def main() -> int:
         with ThreadPoolExecutor(PARALLEL) as pool:
             played = [one for several in pool.map(run, range(PARALLEL)) for one in several]
     ended = {(step.name, fault.name): end for step, fault, end in played}
-    print(f"| fault | {' | '.join(step.name for step in STEPS)} |")
-    print(f"| --- |{' --- |' * len(STEPS)}")
-    for fault in FAULTS:
-        print(row(fault, ended))
-    print("\n0: repeated, and the right lockfile or environment. 4: a source cannot be reached, nothing is published.")
+    print(table([step for step in STEPS if not step.is_conda], ended))
+    print(table([step for step in STEPS if step.is_conda], ended))
+    print("0: repeated, and the right lockfile or environment. 4: a source cannot be reached, nothing is published.")
     print("5: bytes differ from what their page announces. 1: an index says 404 of a package that it does not have.")
     bad = [(step, fault, end, found) for step, fault, end in played if (found := problems(step, fault, end))]
     for step, fault, end, found in bad:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from tests.cli.project import CELL, SMALL, at_source, closed_port, stage
+from tests.support.backends import CONDA, CONDA_CELL, at_conda_source
+from tests.support.conda_scene import CondaScene, serve_conda_channels
 from tests.support.faulty import FaultyIndex, Harm
 from tests.support.pytorch import Scene, place_default, place_pytorch
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
     from tests.support.stage import Stage
 
-Server = Literal["pytorch", "default", "files"]
+Server = Literal["pytorch", "default", "files", "conda"]
 
 PATIENCE = {"UV_HTTP_RETRIES": "1", "UV_HTTP_TIMEOUT": "2"}
 """For uv and for us, so that what never ends is over soon."""
@@ -32,6 +34,18 @@ NIGHTLY = SMALL.replace("channel: [stable]", "channel: [nightly]").replace(
     'stable: {torch: "2.13.0"}', "nightly: {torch: nightly}"
 )
 NIGHTLY_CELL = CELL.replace("stable", "nightly")
+OLD_CONDA = """\
+version: 1
+axes: {python: ["3.11"], channel: [stable], target: [cu118]}
+channels: {stable: {torch: "2.1.0"}}
+targets: {cu118: {platform: linux-64, accelerator: cu118, source: pytorch-conda}}
+backend: conda
+conda-channels: [pytorch-conda, nvidia/label/cuda-11.8.0, conda-forge]
+"""
+"""Packages of which their repodata says an md5 alone are among those of the label."""
+OLD_CONDA_CELL = "py311-stable-cu118-conda"
+HOST = "http://the-server.example"
+"""In place of the address of a fake conda channel in files that are compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +61,18 @@ class Step:
     command: tuple[str, ...] = ("lock",)
     by: str = "uv"
     """Who asks."""
+    plain: bool = False
+    """Conda channels have no packed repodata."""
 
     @property
-    def builds(self) -> bool:
+    def follows(self) -> bool:
         """Whether a lockfile is there before."""
-        return self.command[0] == "build"
+        return self.command != ("lock",)
+
+    @property
+    def is_conda(self) -> bool:
+        """Whether it is a step of the conda backend."""
+        return self.server == "conda"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +105,9 @@ class Ended:
 
 
 BUILD = ("build", "--no-verify")
+CHECK = ("lock", "--check", "--online")
+_CONDA: dict[str, Any] = {"server": "conda", "method": "GET", "matrix": CONDA, "cell": CONDA_CELL, "by": "torchmatrix"}
+_LABEL = "/nvidia/label/cuda-11.8.0/linux-64"
 STEPS = (
     Step(name="lock: PyTorch page", server="pytorch", path="/whl/cpu/torch/", method="GET"),
     Step(name="lock: default page", server="default", path="/simple/numpy/", method="GET"),
@@ -109,6 +133,15 @@ STEPS = (
     ),
     Step(name="build: PyTorch page", server="pytorch", path="/whl/cpu/torch/", method="GET", command=BUILD),
     Step(name="build: file", server="files", path="/whl/cpu/torch-*.whl", method="GET", command=BUILD),
+    Step(name="conda lock: repodata", path="/conda-forge/linux-64/repodata.json*", **_CONDA),
+    Step(name="conda lock: plain repodata", path="/conda-forge/linux-64/repodata.json*", plain=True, **_CONDA),
+    Step(
+        name="conda lock: package without sha256",
+        path=f"{_LABEL}/cuda-cudart-*",
+        **_CONDA | {"matrix": OLD_CONDA, "cell": OLD_CONDA_CELL},
+    ),
+    Step(name="conda build: package", path="/conda-forge/linux-64/pytorch-*.conda", command=BUILD, **_CONDA),
+    Step(name="conda check: repodata", path="/conda-forge/linux-64/repodata.json*", command=CHECK, **_CONDA),
 )
 FAULTS = (
     Fault(name="500 once", harm=Harm.STATUS, times=1),
@@ -137,59 +170,96 @@ FAULTS = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Materials:
+    """What the fake servers serve: wheels, which are built when they are wanted, and conda channels."""
+
+    wheels: Path
+    conda: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """The servers of a step, with the one that a fault strikes."""
+
+    scene: Scene | CondaScene
+    struck: FaultyIndex
+
+    def stage(self, folder: Path, step: Step, fault: Fault | None, **more: str) -> Stage:
+        """A project for it. A source that nobody reaches is no mirror, which the real source would be asked after."""
+        if isinstance(self.scene, CondaScene):
+            return at_conda_source(stage(folder, None, step.matrix, **more), self.scene)
+        at = stage(folder, self.scene, step.matrix, **more)
+        if fault and fault.host and step.server == "pytorch":
+            return at_source(replace(at, env={**at.env, "TORCHMATRIX_MIRRORS": ""}), self.scene.pytorch_url)
+        return at
+
+    def published(self, at: Stage) -> dict[str, bytes]:
+        """What is compared of a project's lockfiles."""
+        files = at.published()
+        if isinstance(self.scene, Scene):
+            return {path: data for path, data in files.items() if path.endswith(("cell.json", "requirements.txt"))}
+        return {path: data.replace(self.struck.url.encode(), HOST.encode()) for path, data in files.items()}
+
+    def write(self, at: Stage, files: Mapping[str, bytes]) -> None:
+        """Lockfiles that `published` gave, into a project."""
+        for path, data in files.items():
+            (at.envs / path).parent.mkdir(parents=True, exist_ok=True)
+            (at.envs / path).write_bytes(data.replace(HOST.encode(), self.struck.url.encode()))
+
+
 @contextmanager
-def faulty_scene(wheels: Path, server: Server, host: str | None) -> Iterator[Scene]:
+def served(materials: Materials, step: Step, host: str | None) -> Iterator[Served]:
     """The standard scene with a front before each server, one of which may be named or made so that none reaches it."""
     names = {"dns": "nowhere.invalid", "proxy": "localhost"}
 
     def made(which: Server, **more: Any) -> FaultyIndex:
-        name = names.get(host or "", "127.0.0.1") if which == server else "127.0.0.1"
-        return FaultyIndex(name=name, tls=host == "tls" and which == server, **more)
+        name = names.get(host or "", "127.0.0.1") if which == step.server else "127.0.0.1"
+        return FaultyIndex(name=name, tls=host == "tls" and which == step.server, **more)
 
     with ExitStack() as stack:
+        if step.is_conda:
+            index = stack.enter_context(made("conda"))
+            conda = serve_conda_channels(index, materials.conda)
+            if step.plain:
+                index.drop("*/repodata.json.zst")
+            yield Served(scene=conda, struck=index)
+            return
         files = stack.enter_context(made("files"))
         pytorch = stack.enter_context(made("pytorch"))
         default = stack.enter_context(made("default", json=True, links="absolute"))
-        scene = Scene(pytorch=pytorch, default=default, files=files, wheels=wheels)
+        scene = Scene(pytorch=pytorch, default=default, files=files, wheels=materials.wheels)
         place_pytorch(scene)
         place_default(scene)
-        yield scene
+        yield Served(scene=scene, struck={"files": files, "pytorch": pytorch, "default": default}[step.server])
 
 
-def reference(folder: Path, wheels: Path, step: Step) -> dict[str, bytes]:
+def reference(folder: Path, materials: Materials, step: Step) -> dict[str, bytes]:
     """What is published when nothing goes wrong."""
-    with faulty_scene(wheels, step.server, None) as scene:
-        at = stage(folder, scene, step.matrix)
+    with served(materials, step, None) as given:
+        at = given.stage(folder, step, None)
         outcome = at.run("lock")
         assert outcome.returncode == 0, outcome.stderr
-        return _comparable(at)
+        return given.published(at)
 
 
 def _sizeless(files: Mapping[str, bytes]) -> dict[str, bytes]:
     return {path: re.sub(rb'"size": (\d+|null)', b"", data) for path, data in files.items()}
 
 
-def _comparable(at: Stage) -> dict[str, bytes]:
-    return {path: data for path, data in at.published().items() if path.endswith(("cell.json", "requirements.txt"))}
-
-
-def play(folder: Path, wheels: Path, step: Step, fault: Fault, right: Mapping[str, bytes]) -> Ended:
+def play(folder: Path, materials: Materials, step: Step, fault: Fault, right: Mapping[str, bytes]) -> Ended:
     """Run the step's command with the fault."""
-    with faulty_scene(wheels, step.server, fault.host) as scene:
-        index: FaultyIndex = getattr(scene, step.server)
+    with served(materials, step, fault.host) as given:
+        index = given.struck
         more = dict(PATIENCE)
         if fault.host == "proxy":
             dead = f"http://127.0.0.1:{closed_port()}"
             more |= {"HTTP_PROXY": dead, "http_proxy": dead}
         if index.name != "127.0.0.1":
             more["TORCHMATRIX_FILE_HOSTS"] = f"pytorch={index.name} pypi={index.name}"
-        at = stage(folder, scene, step.matrix, **more)
-        if fault.host and step.server == "pytorch":  # no mirror, which the real source would be asked after
-            at = at_source(replace(at, env={**at.env, "TORCHMATRIX_MIRRORS": ""}), scene.pytorch_url)
-        if step.builds:
-            for path, data in right.items():
-                (at.envs / path).parent.mkdir(parents=True, exist_ok=True)
-                (at.envs / path).write_bytes(data)
+        at = given.stage(folder, step, fault, **more)
+        if step.follows:
+            given.write(at, right)
         before = at.published()
         if fault.host == "refused":
             index.front.stop()
@@ -206,15 +276,16 @@ def play(folder: Path, wheels: Path, step: Step, fault: Fault, right: Mapping[st
         outcome = at.run("--json", *step.command, timeout=120)
         seconds = time.monotonic() - started
         struck = sum(one.struck for one in index.disturbances)
-        envs = _state(at, before, right)
+        envs = _state(given, at, before, right)
     said: dict[str, Any] = json.loads(outcome.stdout) if outcome.stdout.startswith("{") else {}
     cell = said.get("cells", [{}])[0]
-    error = cell.get("error") or {}
+    error: dict[str, Any] = cell.get("error") or next(iter(cell.get("deviations", ())), {})
+    hint = re.search(r"^hint: (.*)", outcome.stderr, re.MULTILINE) if step.command == CHECK else None
     return Ended(
         code=outcome.returncode,
-        kind=str(cell.get("class")),
+        kind=str(cell.get("class") or error.get("class")),
         message=str(error.get("message", "")),
-        hint=str(error.get("hint", "")),
+        hint=hint[1] if hint else str(error.get("hint", "")),
         output=outcome.stdout + outcome.stderr,
         seconds=seconds,
         asked=struck,
@@ -222,23 +293,32 @@ def play(folder: Path, wheels: Path, step: Step, fault: Fault, right: Mapping[st
     )
 
 
-def _state(at: Stage, before: Mapping[str, bytes], right: Mapping[str, bytes]) -> str:
-    after = at.published()
-    if after == before:
+def _state(given: Served, at: Stage, before: Mapping[str, bytes], right: Mapping[str, bytes]) -> str:
+    if at.published() == before:
         return "untouched"
-    if _comparable(at) == right:
+    after = given.published(at)
+    if after == right:
         return "right"
-    if _sizeless(_comparable(at)) == _sizeless(right):
+    if _sizeless(after) == _sizeless(right):
         return "right, but for a size"
-    return "WRONG: " + ", ".join(sorted(path for path, data in _comparable(at).items() if right.get(path) != data))
+    return "WRONG: " + ", ".join(sorted(path for path, data in after.items() if right.get(path) != data))
 
 
 # What has to come of it
 
+_OUR_FILES = ("lock: file without a hash", "conda lock: package without sha256", "conda build: package")
+"""Steps in which we download a file ourselves."""
+
 
 def cases() -> list[tuple[Step, Fault]]:
     """Every fault at every step; a host that cannot be reached is the same for all that comes from it."""
-    same = ("lock: HEAD of a file", "lock: nightly page", "lock: file without a hash")
+    same = (
+        "lock: HEAD of a file",
+        "lock: nightly page",
+        "lock: file without a hash",
+        "conda lock: plain repodata",
+        "conda lock: package without sha256",  # nobody reaches the repodata before
+    )
     return [(step, fault) for step in STEPS for fault in FAULTS if not (fault.host and step.name in same)]
 
 
@@ -248,7 +328,7 @@ def problems(step: Step, fault: Fault, ended: Ended) -> list[str]:
     code = expected_code(step, fault)
     if ended.code != code:
         found.append(f"exit {ended.code}, not {code}")
-    allowed = {"untouched"} if step.builds or code else {"right"}
+    allowed = {"untouched"} if step.follows or code else {"right"}
     if step.method == "HEAD" and (_is_refusal(fault) or fault.harm in (Harm.LONG, Harm.SHORT)):
         allowed = {"right, but for a size"}  # one that nobody tells is left out, one that is wrong nothing shows
     if ended.envs not in allowed:
@@ -257,7 +337,7 @@ def problems(step: Step, fault: Fault, ended: Ended) -> list[str]:
         found.append(f"it took {ended.seconds:.0f} s")
     if fault.harm is not None and not ended.asked:
         found.append("the fault never struck")
-    if code in (4, 5):
+    if code in (4, 5) and not _is_absence(step, fault):
         host = {"dns": "nowhere.invalid", "proxy": "localhost"}.get(fault.host or "", "127.0.0.1")
         text = ended.message
         found += [] if host in text else [f"the message does not name {host}"]
@@ -277,13 +357,18 @@ def expected_code(step: Step, fault: Fault) -> int:
         return 4 if fault.harm in (Harm.STATUS, Harm.RESET, Harm.STALL) and not _is_refusal(fault) else 0
     if fault.harm is Harm.SHORT and step.name == "build: PyTorch page":
         return 0  # uv does not notice that half of an HTML page is missing; the locked file stands in the other half
-    if fault.harm is Harm.LONG and step.name == "lock: file without a hash":
+    if fault.harm is Harm.LONG and step.name in _OUR_FILES:
         return 0  # HEAD says how long it really is
     if fault.harm in (Harm.SHORT, Harm.LOGIN) and step.name == "lock: metadata":
         return 5  # the index page has its sha256
     if fault.status == 404 and step.name == "lock: default page":
         return 1  # an index says that of a package it does not have
     return 4
+
+
+def _is_absence(step: Step, fault: Fault) -> bool:
+    """Whether a conda channel says that it has nothing for the platform, which is an answer."""
+    return fault.status == 404 and "repodata" in step.name
 
 
 def _is_refusal(fault: Fault) -> bool:
@@ -296,7 +381,10 @@ def _reason(fault: Fault) -> str:
     if fault.host is not None:
         return {"refused": "refused", "dns": "DNS", "tls": "certificate", "proxy": "proxy failed|refused"}[fault.host]
     stall, broken = "timed out|timeout|no answer within|nothing came", "end of file|broke|end of connection"
-    other = r"is no index page|is no complete wheel|is not what its index page announces|came where \d+ were announced"
+    other = (
+        r"is no index page|is no complete (wheel|conda package)|is not what its index page announces|is no repodata"
+        r"|came where \d+ were announced|ends too early"
+    )
     return {
         Harm.STATUS: f"answered {fault.status}",
         Harm.RESET: "reset|Reset",
@@ -311,11 +399,11 @@ def _reason(fault: Fault) -> str:
 
 
 class Ground:
-    """Runs cases below a folder; wheels and references are made once."""
+    """Runs cases below a folder; what is served and references are made once."""
 
-    def __init__(self, folder: Path, wheels: Path) -> None:
+    def __init__(self, folder: Path, materials: Materials) -> None:
         self._folder = folder
-        self._wheels = wheels
+        self._materials = materials
         self._right: dict[str, dict[str, bytes]] = {}
         self._count = 0
 
@@ -326,5 +414,5 @@ class Ground:
         own.mkdir(parents=True)
         if step.matrix not in self._right:
             (own / "right").mkdir()
-            self._right[step.matrix] = reference(own / "right", self._wheels, step)
-        return play(own, self._wheels, step, fault, self._right[step.matrix])
+            self._right[step.matrix] = reference(own / "right", self._materials, step)
+        return play(own, self._materials, step, fault, self._right[step.matrix])

@@ -215,6 +215,7 @@ def ground(scene: Scene, tmp_path: Path) -> Ground:
     ground.add("nest", "1.0", "oldtorch")
     ground.add("wantstriton", "1.0", "triton>=3")
     ground.add("exacttriton", "1.0", "triton==3.1")
+    ground.add("anytriton", "1.0", "triton")
     ground.add("nesttriton", "1.0", "wantstriton")
     ground.add("alone", "1.0")
     return ground
@@ -347,6 +348,7 @@ def test_another_failure_is_that_of_the_pip_backend(ground: Ground) -> None:
         ("wantstriton", "wantstriton needs triton>=3"),
         ("nesttriton", "wantstriton needs triton>=3"),
         ("exacttriton", "exacttriton needs triton==3.1"),
+        ("anytriton", "anytriton needs triton"),
     ],
 )
 def test_the_family_comes_through_conda_alone(ground: Ground, packages: str, words: str) -> None:

@@ -1,4 +1,4 @@
-"""Faults of networks and servers through the real command line with real uv: how it ends, and what is left.
+"""Faults of networks and servers through the real command line with real uv and py-rattler: how it ends, what is left.
 
 Faults that repeat are in the short run; ``python -m tests.fault_report`` runs all of them and prints a table.
 """
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.faults import Fault, Ground, Step, cases, problems
+from tests.faults import Fault, Ground, Materials, Step, cases, problems
 from tests.support.stage import HERE, SCENE_HAS_IT
 
 if TYPE_CHECKING:
@@ -26,6 +26,17 @@ SHORT_RUN = {
     "lock: file without a hash": ("truncated once", "too large", "too small", "stall within", "404"),
     "build: PyTorch page": ("stall once", "429 for ever", "login page", "404", "refused"),
     "build: file": ("reset within the body once", "too large", "too small", "login page", "stall within", "refused"),
+    "conda lock: repodata": (
+        *("500 once", "429", "reset for ever", "stall for ever", "truncated once", "too small", "login page"),
+        *("401", "403", "404", "dead proxy", "TLS", "DNS", "refused"),
+    ),
+    "conda lock: plain repodata": ("reset within the body once", "truncated", "too small", "login page", "404"),
+    "conda lock: package without sha256": ("truncated once", "too large", "too small", "login page", "401", "404"),
+    "conda build: package": (
+        *("500 once", "500 for ever", "reset within the body once", "stall within", "too large", "too small"),
+        *("login page", "403", "404", "refused"),
+    ),
+    "conda check: repodata": ("stall once", "429 for ever", "truncated", "login page", "401", "404", "refused"),
 }
 """Beginnings or parts of the names of faults, by step."""
 
@@ -35,8 +46,8 @@ def short_run() -> list[tuple[Step, Fault]]:
 
 
 @pytest.fixture(scope="module")
-def ground(tmp_path_factory: pytest.TempPathFactory, scene_wheels: Path) -> Ground:
-    return Ground(tmp_path_factory.mktemp("faults"), scene_wheels)
+def ground(tmp_path_factory: pytest.TempPathFactory, scene_wheels: Path, conda_folder: Path) -> Ground:
+    return Ground(tmp_path_factory.mktemp("faults"), Materials(wheels=scene_wheels, conda=conda_folder))
 
 
 @pytest.mark.parametrize(

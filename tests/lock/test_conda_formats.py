@@ -35,7 +35,7 @@ from tests.lock.samples import (
 from torchmatrix.errors import UsageError
 from torchmatrix.lock.formats import FORMATS, file_names, format_named, formats_for
 from torchmatrix.lock.formats.addresses import Addresses
-from torchmatrix.lock.formats.conda_lock import dependencies
+from torchmatrix.lock.formats.depends import by_dependency, dependencies
 from torchmatrix.lock.formats.pixi_lock import _with_hashes
 from torchmatrix.lock.formats.rattler_record import repodata_record
 from torchmatrix.lock.formats.yaml_text import scalar
@@ -92,8 +92,8 @@ def test_the_text_of_explicit() -> None:
         "# platform: linux-64\n"
         "@EXPLICIT\n"
         f"{CUDART_URL}#{CUDART.sha256}\n"
-        f"{CONDA_FORGE}/linux-64/numpy-2.2.6-py311h_1.conda#{NUMPY.sha256}\n"
         f"{CONDA_FORGE}/linux-64/python-3.11.9-h_0_cpython.conda#{PYTHON.sha256}\n"
+        f"{CONDA_FORGE}/linux-64/numpy-2.2.6-py311h_1.conda#{NUMPY.sha256}\n"
         f"{CONDA_FORGE}/noarch/python_abi-3.11-8_cp311.conda#{PYTHON_ABI.sha256}\n"
         f"{PYTORCH_URL}#{PYTORCH.sha256}\n"
         f"{CONDA_FORGE}/noarch/tzdata-2025b-h_1.conda#{'0f' * 32}\n"
@@ -123,7 +123,7 @@ def test_explicit_does_not_depend_on_what_was_learned() -> None:
 def test_rattler_reads_explicit() -> None:
     read = ExplicitEnvironmentSpec.from_str(render("explicit", MIXED))
     assert str(read.platform) == "linux-64"
-    assert [entry.url for entry in read.packages] == [f"{URLS[one.name]}#{one.sha256}" for one in CONDA_PACKAGES]
+    assert [entry.url for entry in read.packages] == [f"{URLS[one.name]}#{one.sha256}" for one in by_dependency(MIXED)]
 
 
 def test_explicit_has_the_shape_of_a_real_one() -> None:

@@ -227,6 +227,12 @@ class FakeIndex:
             self._bodies[path] = Body(content=data, content_type=content_type, headers=dict(headers or {}))
         return self.address(path) if self._server else path
 
+    def drop(self, pattern: str) -> None:
+        """Serve nothing at the decoded paths that fit the glob any more."""
+        with self._lock:
+            for path in [path for path in self._bodies if fnmatchcase(path, pattern)]:
+                del self._bodies[path]
+
     def address(self, path: str) -> str:
         """The full address of a decoded path, percent-encoded as the PyTorch index does (``%2B``)."""
         return self.url + quote(path)

@@ -5,30 +5,21 @@ from __future__ import annotations
 import os
 import threading
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from packaging.version import InvalidVersion, Version
-
-from torchmatrix.backends import Resolution
-from torchmatrix.backends.conda_specs import PYTORCH, build_accelerator, is_build
-from torchmatrix.errors import CellError, IntegrityError
-from torchmatrix.lock.demands import floor_of, input_digest, input_form
-from torchmatrix.lock.model import Artifact, HashFrom, Lockfile
-from torchmatrix.target import AcceleratorKind
-
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from torchmatrix.backends import CreateRequest, Deviation, FetchRequest, ResolveRequest
+    from torchmatrix.backends import CreateRequest, Deviation, FetchRequest, Resolution, ResolveRequest
     from torchmatrix.backends.conda_create import Linker
     from torchmatrix.backends.conda_files import CondaFiles
     from torchmatrix.backends.conda_pip import PipOnTop
     from torchmatrix.backends.conda_solve import Solver
     from torchmatrix.backends.shared import SharedResolutions
     from torchmatrix.catalog import Catalog
-    from torchmatrix.matrix.model import Cell, Project
+    from torchmatrix.lock.model import Lockfile
+    from torchmatrix.matrix.model import Project
     from torchmatrix.sandboxes import Sandbox
     from torchmatrix.sources.channels import Channels
     from torchmatrix.sources.config import SourceConfig
@@ -128,44 +119,12 @@ class CondaBackend:
 
     def resolve(self, request: ResolveRequest) -> Resolution:
         """Solve a cell for its platform, then resolve what pip installs on top of it."""
-        return self._parts.shared.resolve(request, self._resolve)
+        from torchmatrix.backends.conda_resolve import resolve_cell
 
-    def _resolve(self, request: ResolveRequest) -> Resolution:
-        if request.cell.pip_packages:
-            from torchmatrix.backends.conda_pip import require_no_family
-
-            require_no_family(request, self._catalog)
-        request.tell("solving")
-        artifacts, remarks = self._parts.solver.solve(request)
-        artifacts = self._hashed(artifacts, request)
-        check_variant(request.cell, artifacts)
-        resolution = Resolution(lockfile=_lockfile(request, artifacts), remarks=(*request.cell.notes, *remarks))
-        if not request.cell.pip_packages:
-            return resolution
-        request.tell("resolving pip-packages")
-        added = self._pip.resolve_on_top(request, artifacts)
-        return replace(
-            resolution,
-            lockfile=replace(resolution.lockfile, artifacts=(*artifacts, *added.artifacts)),
-            bases=added.bases,
-            remarks=tuple(dict.fromkeys([*resolution.remarks, *added.remarks])),
+        parts = self._parts
+        return parts.shared.resolve(
+            request, lambda asked: resolve_cell(asked, parts.solver, parts.files, self._pip, self._catalog)
         )
-
-    def _hashed(self, artifacts: Iterable[Artifact], request: ResolveRequest) -> tuple[Artifact, ...]:
-        """The same, each with a sha256. That nothing locked has other bytes now, the solver has looked at."""
-        before = {one.name: one for one in request.previous.conda_artifacts} if request.previous else {}
-        made = []
-        for artifact in artifacts:
-            locked = before.get(artifact.name)
-            same = locked is not None and (locked.source, locked.path) == (artifact.source, artifact.path)
-            if artifact.sha256:
-                made.append(artifact)
-            elif locked is not None and same and _md5(locked) == _md5(artifact) is not None:
-                made.append(replace(artifact, sha256=locked.sha256, hash_from=locked.hash_from))
-            else:
-                sha256 = self._parts.files.hashed(artifact, tell=request.tell)
-                made.append(replace(artifact, sha256=sha256, hash_from=HashFrom.COMPUTED))
-        return tuple(made)
 
     # -- files and environments ---------------------------------------------------------------------------------------
 
@@ -209,62 +168,5 @@ class CondaBackend:
         return activated(prefix, base, sandbox.run)
 
 
-def check_variant(cell: Cell, artifacts: Iterable[Artifact]) -> None:
-    """`IntegrityError` unless torch and its companions are builds for the cell's accelerator, as their names say."""
-    wanted = cell.target.accelerator
-    is_cuda = wanted.kind is AcceleratorKind.CUDA
-    for artifact in artifacts:
-        if artifact.conda is None or not is_build(artifact.name):
-            continue
-        found = build_accelerator(artifact.conda.build)
-        if artifact.name == PYTORCH and found is None and not cell.target.platform.is_macos:
-            raise IntegrityError(
-                f"{cell}: nothing in the build {artifact.conda.build} of torch {artifact.version} says that it is for "
-                f"{wanted}",
-                hint="name a conda channel whose builds say it: conda-forge, pytorch-conda",
-            )
-        if found is None:
-            continue
-        exact = artifact.name in (PYTORCH, "libtorch")
-        if (found != "cpu") != is_cuda or (is_cuda and exact and found != str(wanted)):
-            raise IntegrityError(
-                f"{cell}: asked for the {wanted} build, and {artifact.name} {artifact.version} "
-                f"{artifact.conda.build} from {artifact.source} is a {found} build",
-                hint="look at conda-packages and conda-channels in the matrix",
-            )
-
-
-def _lockfile(request: ResolveRequest, artifacts: tuple[Artifact, ...]) -> Lockfile:
-    cell = request.cell
-    torch = next((artifact for artifact in artifacts if artifact.name == PYTORCH), None)
-    if torch is None:
-        raise CellError(f"{cell}: the solution holds no torch")
-    try:
-        version = Version(str(torch.version))
-    except InvalidVersion as error:
-        raise CellError(f"{cell}: torch has the version {torch.version}, which is none of torch's") from error
-    form = input_form(cell, request.demands, request.sources)
-    return Lockfile(
-        cell=cell.id,
-        python=str(cell.python),
-        channel=cell.channel,
-        target=cell.target.name,
-        platform=str(cell.target.platform),
-        accelerator=str(cell.target.accelerator),
-        backend=str(cell.backend),
-        floor=floor_of(cell),
-        torch=version,
-        input_digest=input_digest(form),
-        inputs=MappingProxyType(form),
-        as_of=request.as_of.isoformat() if request.as_of else None,
-        artifacts=artifacts,
-        conda_channels=cell.conda_channels,
-    )
-
-
 def _pip_part(lockfile: Lockfile) -> Lockfile:
     return replace(lockfile, artifacts=lockfile.pip_artifacts)
-
-
-def _md5(artifact: Artifact) -> str | None:
-    return artifact.conda.md5 if artifact.conda else None

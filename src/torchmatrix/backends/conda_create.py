@@ -66,7 +66,7 @@ class Linker:
         return _remarks(request, artifacts)
 
     def _again(self, request: CreateRequest, artifacts: Sequence[Artifact]) -> None:
-        """What was unpacked by an earlier run may be damaged: everything is fetched, and files that lack are noticed."""
+        """What an earlier run unpacked may be damaged: everything is fetched, and files that lack are noticed."""
         fetched = self._files.fetch(request.lockfile, artifacts, tell=request.tell)
         shutil.rmtree(request.prefix, ignore_errors=True)
         try:

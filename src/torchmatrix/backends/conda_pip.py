@@ -163,7 +163,8 @@ class OnTop(Resolver):
         without = map(Requirement, (*same, *(f"{name}{_NONE}" for name in family)))
         self._request = replace(self._request, demands=replace(demands, constraints=(*demands.constraints, *without)))
         outcome = self._compile([*map(str, requirements), *sorted(names)], names, routes, ())
-        who = next((one for one in needs(outcome.stderr) if one.name in family and one.spec != _NONE), None)
+        said = sorted((one for one in needs(outcome.stderr) if one.name in family), key=lambda one: one.spec == _NONE)
+        who = replace(said[0], spec=said[0].spec.replace(_NONE, "")) if said else None  # uv adds it to a bare name
         name, version = (who.name, None) if who else next(iter(family.items()))
         raise self._family_error(name, str(who) if who else f"they bring {name} {version}")
 

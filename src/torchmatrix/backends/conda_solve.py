@@ -12,15 +12,18 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from packaging.utils import canonicalize_name
+
 from torchmatrix.backends.conda_repodata import records_of, require_same, unreadable
 from torchmatrix.backends.conda_specs import FAMILY, Names, Question, question
 from torchmatrix.backends.conda_words import unsolvable
-from torchmatrix.errors import IntegrityError, UsageError
+from torchmatrix.errors import IntegrityError, SourceUnreachableError, UsageError
 from torchmatrix.files import cannot_write, write_atomic
 from torchmatrix.lock.conda_version import CondaVersion
 from torchmatrix.lock.model import Artifact, CondaBuild, HashFrom
 from torchmatrix.sources.channels import ChannelName
 from torchmatrix.sources.once import Once
+from torchmatrix.sources.reach import Reach
 from torchmatrix.sources.repodata import NOARCH
 
 if TYPE_CHECKING:
@@ -65,6 +68,7 @@ class Solver:
         cell = request.cell
         names = tuple(ChannelName.parse(text) for text in cell.conda_channels)
         listings = [self._listings(name, request) for name in names]
+        _require_platform(listings, cell)
         known = self._known(listings)
         asked = question(cell, request.demands, Names(known=known), self._channels.address)
         claims = [
@@ -171,7 +175,7 @@ class Solver:
         if request.previous is None or request.upgrade:
             return []
         upgraded = set(request.upgrade_packages) | ({"pytorch"} if "torch" in request.upgrade_packages else set())
-        wanted = {a.name: a for a in request.previous.conda_artifacts if a.name not in upgraded}
+        wanted = {a.name: a for a in request.previous.conda_artifacts if canonicalize_name(a.name) not in upgraded}
         listed = [
             (wanted[name], record)
             for data in sources
@@ -255,6 +259,18 @@ def _claims(source: PrivateSource, name: str, cell: Cell | None = None) -> bool:
     if cell is not None and cell.source == source.name and name in FAMILY:
         return True
     return any(fnmatchcase(name, pattern) for pattern in source.packages)
+
+
+def _require_platform(listings: Iterable[Listings], cell: Cell) -> None:
+    """Python comes from the folder of the platform: without any there is nothing to solve."""
+    platform = str(cell.target.platform)
+    if any(platform in one.files for one in listings):
+        return
+    where = "; ".join(f"{one.channel}: {Reach(address=one.place).host}" for one in listings)
+    raise SourceUnreachableError(
+        f"{cell}: no conda channel of it has {platform}/repodata.json ({where})",
+        hint="look whether the mirror is complete, or name another one in TORCHMATRIX_MIRRORS",
+    )
 
 
 def _channel_of(source: str, names: Iterable[ChannelName]) -> ChannelName:

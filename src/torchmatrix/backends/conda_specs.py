@@ -1,7 +1,7 @@
 """What the solver is asked for a cell: match specs, constraints and virtual packages, as text. Pure.
 
-A match spec has up to three fields, ``name version build``. As a string py-rattler rejects ``pytorch=2.*``, so the fields
-are always apart.
+A match spec has up to three fields, ``name version build``. As a string py-rattler rejects ``pytorch=2.*``, so the
+fields are always apart.
 """
 
 from __future__ import annotations

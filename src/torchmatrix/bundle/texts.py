@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from torchmatrix.errors import UsageError
 from torchmatrix.lock.formats import CONDA, FORMATS
 from torchmatrix.lock.formats.addresses import Addresses
-from torchmatrix.lock.formats.conda_lock import dependencies
+from torchmatrix.lock.formats.depends import by_dependency
 from torchmatrix.sources.config import PYTORCH_BASE
 from torchmatrix.target import Accelerator, AcceleratorKind, Platform, PythonVersion
 from torchmatrix.verify.checks import MIN_DRIVERS
@@ -111,25 +111,6 @@ def explicit_text(lockfile: Lockfile) -> str:
 def sums_text(lockfile: Lockfile) -> str:
     """The artifacts as ``sha256sum --check`` reads them."""
     return "".join(f"{artifact.sha256}  {place(artifact)}\n" for artifact in lockfile.artifacts)
-
-
-def by_dependency(lockfile: Lockfile) -> list[Artifact]:
-    """The conda packages, each after what it needs, otherwise by name; a circle is cut where it is entered."""
-    known = {one.name: one for one in sorted(lockfile.conda_artifacts, key=lambda one: one.name)}
-    entered: set[str] = set()
-    done: dict[str, Artifact] = {}
-    for name in known:
-        stack = [name]
-        while stack:
-            at = stack[-1]
-            if at in entered:
-                done.setdefault(stack.pop(), known[at])
-                continue
-            entered.add(at)
-            conda = known[at].conda
-            needed = dependencies(conda.depends) if conda else {}
-            stack += [one for one in reversed(needed) if one in known and one not in entered]
-    return list(done.values())
 
 
 def repodata_text(lockfile: Lockfile, subdir: str) -> str:

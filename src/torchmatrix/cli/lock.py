@@ -15,6 +15,8 @@ from torchmatrix.console import counted
 from torchmatrix.errors import StaleLockfileError, TorchmatrixError, UsageError, combine_exit_codes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from torchmatrix.lock.model import Lockfile
     from torchmatrix.matrix.model import Cell
     from torchmatrix.pipeline import CellResult
@@ -65,7 +67,7 @@ def handle(context: Context) -> int:
     if context.options.online:
         raise UsageError("--online belongs to --check", hint="run: torchmatrix lock --check --online")
     wanted = context.options.upgrade or []
-    packages = tuple(_normalized(name) for name in wanted if name)
+    packages = _packages(wanted)
     _know(packages, cells, context)
     policy = LockPolicy.UPGRADE if "" in wanted else LockPolicy.REUSE
     options = LockOptions(policy=policy, upgrade_packages=packages, as_of=context.options.as_of)
@@ -106,22 +108,23 @@ def _know(packages: tuple[str, ...], cells: tuple[Cell, ...], context: Context) 
     for cell in cells if packages else ():
         with suppress(DamagedRecordError):
             lockfile = read_record(context.workspace.envs / cell.id / "cell.json")
-            held.update(lockfile.distributions if lockfile else packages)
+            held.update(_packages(lockfile.distributions) if lockfile else packages)
     for name in packages:
         if name not in held:
             near = get_close_matches(name, held, n=3)
             raise UsageError(
                 f"--upgrade {name}: no selected cell holds {name}",
-                hint=f"did you mean {', '.join(near)}?"
-                if near
-                else "torchmatrix export CELL --format requirements.txt lists them",
+                hint=f"did you mean {', '.join(near)}?" if near else "the cell's cell.json lists them",
             )
 
 
-def _normalized(name: str) -> str:
+def _packages(names: Iterable[str]) -> tuple[str, ...]:
+    """Normalized names; torch has two, and both mean it in cells of either backend."""
     from packaging.utils import canonicalize_name
 
-    return str(canonicalize_name(name))
+    normal = dict.fromkeys(str(canonicalize_name(name)) for name in names if name)
+    torch = ("torch", "pytorch")
+    return (*normal, *(name for name in torch if name not in normal and any(one in normal for one in torch)))
 
 
 def _check(context: Context) -> int:

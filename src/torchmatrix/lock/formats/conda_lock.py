@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from torchmatrix.errors import UsageError
 from torchmatrix.lock.formats.addresses import Addresses, channel_words, conda_urls, require_all
+from torchmatrix.lock.formats.depends import dependencies
 from torchmatrix.lock.formats.yaml_text import scalar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from torchmatrix.lock.model import Artifact, Lockfile
-
-_DEPENDENCY = re.compile(r"(?:.*::)?([\w.-]+)(.*)", re.DOTALL)
 
 
 def lacks(lockfile: Lockfile) -> str | None:
@@ -67,15 +63,3 @@ def _package(artifact: Artifact, url: str, platform: str) -> list[str]:
         lines.append(f"    md5: {scalar(conda.md5)}")
     lines.append(f"    sha256: {scalar(artifact.sha256)}")
     return [*lines, "  category: main", "  optional: false"]
-
-
-def dependencies(depends: Iterable[str]) -> dict[str, str]:
-    """Name and constraint of what a conda package needs, by name, without virtual packages such as ``__glibc``."""
-    found: dict[str, list[str]] = {}
-    for text in depends:
-        if match := _DEPENDENCY.fullmatch(text.strip()):
-            name, constraint = match[1], match[2].strip()
-            seen = found.setdefault(name, [])
-            if constraint and constraint not in seen:
-                seen.append(constraint)
-    return {name: ",".join(seen) for name, seen in sorted(found.items()) if not name.startswith("__")}

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from torchmatrix.lock.formats.addresses import Addresses, conda_urls
+from torchmatrix.lock.formats.depends import by_dependency
 from torchmatrix.lock.formats.requirements import PIP_COMMAND, requirement
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ FILE = "conda-{platform}.lock"
 
 
 def render(lockfile: Lockfile, addresses: Addresses) -> str:
-    """The file's text, by name: whoever installs sorts by dependency. `UsageError` when an address is unknown."""
+    """The file's text; a package stands after what it needs (CEP 23). `UsageError` when an address is unknown."""
     file = FILE.format(platform=lockfile.platform)
     lines = [
         f"# {lockfile.cell}: Python {lockfile.python}, {lockfile.platform}, {lockfile.accelerator}",
@@ -30,7 +31,8 @@ def render(lockfile: Lockfile, addresses: Addresses) -> str:
     if lockfile.pip_artifacts:
         lines.append(f"# conda passes over the lines `# pip`; in the environment, then: {PIP_COMMAND}")
     lines += [f"# platform: {lockfile.platform}", "@EXPLICIT"]  # `conda-lock install` looks for the platform
-    lines += [f"{url}#{artifact.sha256}" for artifact, url in conda_urls(lockfile, addresses)]
+    urls = {artifact.name: url for artifact, url in conda_urls(lockfile, addresses)}
+    lines += [f"{urls[artifact.name]}#{artifact.sha256}" for artifact in by_dependency(lockfile)]
     lines += [
         f"# pip {requirement(artifact, addresses)} --hash=sha256:{artifact.sha256}"
         for artifact in lockfile.pip_artifacts
