@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from pathlib import Path
 
 import pytest
 
 from tests.cli.project import SMALL, answer, must, stage
-from tests.support.stage import Stage
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tests.support.stage import HERE, Stage
+from torchmatrix.host import detect_host, find_interpreters
+from torchmatrix.target import Platform
 
 MATRIX = """\
 version: 1
@@ -72,7 +72,19 @@ def test_the_json_contract(at: Stage) -> None:
     assert cells["py311-stable-cu118"]["why_not"] == (
         "the docker sandbox is not part of this release (--sandbox native is)"
     )
-    assert cells["py311-stable-cpuonly-conda"]["why_not"] == "the conda backend is not part of this release"
+    conda = dict(cells["py311-stable-cpuonly-conda"])
+    assert (conda.pop("buildable_here"), bool(conda.pop("why_not"))) in ((True, False), (False, True))
+    assert conda == {
+        "id": "py311-stable-cpuonly-conda",
+        "python": "3.11",
+        "channel": "stable",
+        "target": "cpuonly",
+        "platform": "linux-64",
+        "accelerator": "cpu",
+        "backend": "conda",
+        "sandbox": "native",
+        "torch": "2.13.0",
+    }
 
 
 def test_dropped_combinations_have_reasons(at: Stage) -> None:
@@ -101,6 +113,46 @@ def test_as_text(at: Stage) -> None:
     assert lines[at_reason + 1].startswith("    nearest: py311-stable-cu118, ")
     assert lines[at_reason + 2] == "    https://github.com/pytorch/pytorch/issues/147383"
     assert "3 combinations without a cell; --all says why\n" in must(at.run("list")).stderr
+
+
+@pytest.mark.skipif(detect_host(os.environ).platform is not Platform.LINUX_64, reason="the cells are for linux-64")
+def test_a_conda_cell_needs_no_interpreter_of_its_python(tmp_path: Path) -> None:
+    """It brings its own; the pip cell beside it says what is missing."""
+    at = stage(tmp_path, None, PATH=str(tmp_path))
+    here = {str(one.version) for one in find_interpreters(at.env, home=Path(at.env["HOME"]))}
+    absent = next(python for python in ("3.10", "3.12", "3.13", "3.14") if python not in here)
+    cell = f"py{absent.replace('.', '')}-stable-cpuonly"
+    at = stage(tmp_path, None, _with_conda(SMALL.replace(f'["{HERE}"]', f'["{absent}"]'), absent), PATH=str(tmp_path))
+    cells = {one["id"]: one for one in answer(at.run("--json", "list"))["cells"]}
+    assert cells[cell]["why_not"] == f"no Python {absent} was found: uv python install {absent}"
+    assert (cells[f"{cell}-conda"]["buildable_here"], cells[f"{cell}-conda"]["why_not"]) == (True, None)
+    text = must(at.run("list")).stdout
+    assert next(line for line in text.splitlines() if line.startswith(f"{cell}-conda ")).split()[-1] == "here"
+
+
+def _with_conda(matrix: str, python: str) -> str:
+    return f"{matrix}include: [{{python: '{python}', channel: stable, target: cpuonly, backend: conda}}]\n"
+
+
+def test_nightly_and_conda_do_not_go_together(tmp_path: Path) -> None:
+    at = stage(
+        tmp_path, None, MATRIX.replace("include:", "backend: conda\ninclude:").replace(", backend: conda}]", "}]")
+    )
+    found = answer(at.run("--json", "list", "--all"))
+    assert {cell["channel"] for cell in found["cells"]} == {"stable"}
+    assert {cell["backend"] for cell in found["cells"]} == {"conda"}
+    dropped = {one["id"]: one for one in found["dropped"]}
+    assert set(dropped) == {
+        f"py{python}-nightly-{target}-conda" for python in (311, 312) for target in ("cpuonly", "cu118", "mps")
+    }
+    assert dropped["py311-nightly-mps-conda"] == {
+        "id": "py311-nightly-mps-conda",
+        "reason": "there are no nightlies for conda any more: the channel pytorch-nightly ended in November 2024",
+        "url": "https://dev-discuss.pytorch.org/t/pytorch-deprecation-of-conda-nightly-builds/2590",
+        "nearest": ["py311-stable-mps-conda", "nightly with backend pip"],
+    }
+    # What the user excluded and what is impossible anyway: the catalog's reason wins.
+    assert dropped["py312-nightly-cpuonly-conda"]["reason"] == dropped["py311-nightly-mps-conda"]["reason"]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.cli.both import BACKENDS, Ground, ground_for
+from tests.cli.both import BACKENDS, CONDA_CELL, CONDA_SMALL, Ground, ground_for
 from tests.cli.project import CELL, SMALL, answer, artifacts, must, record, stage
 from tests.support.conda_scene import CondaScene
 from tests.support.pytorch import OLD, Scene
@@ -211,7 +211,7 @@ def test_torch_is_upgraded_by_either_name_and_nothing_else(ground: Ground, name:
     must(ground.later.at.run("lock", f"--upgrade={name}"))
     after = ground.versions()
     assert after[ground.torch] == "2.13.0"
-    moved = {one for one in after if before.get(one) != after[one]}
+    moved = {one for one in before if before[one] != after[one]}
     assert moved == ({"pytorch", "libtorch"} if ground.backend == "conda" else {"torch"})
 
 
@@ -290,6 +290,14 @@ needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not i
 
 
 @pytest.fixture(scope="module")
+def conda_locked(tmp_path_factory: pytest.TempPathFactory, shared_conda_scene: CondaScene) -> Stage:
+    """The lockfile of a conda cell."""
+    at = stage(tmp_path_factory.mktemp("conda-locked"), None, CONDA_SMALL, **shared_conda_scene.env)
+    must(at.run("lock"))
+    return at
+
+
+@pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory, scene_wheels: Path) -> Iterator[Stage]:
     """A git repository with a lockfile committed, and another one in the working tree."""
     from tests.support.pytorch import pytorch_scene
@@ -310,14 +318,27 @@ def git(at: Stage, *arguments: str) -> None:
     subprocess.run(["git", *arguments], cwd=at.project, env=at.environ(), check=True, timeout=60)
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements", "pylock.toml"])
-def test_export_writes_what_is_published(two: Stage, tmp_path: Path, name: str) -> None:
-    published = (two.envs / CELL / {"requirements": "requirements.txt"}.get(name, name)).read_text()
-    assert must(two.run("export", CELL, "--format", name)).stdout == published
-    missing = must(two.run("export", CELL, "--format", name, "-o", str(tmp_path / "typo" / "file.txt")), 2)
+@pytest.mark.parametrize(
+    ("fixture", "cell", "name", "file"),
+    [
+        ("two", CELL, "requirements.txt", "requirements.txt"),
+        ("two", CELL, "requirements", "requirements.txt"),
+        ("two", CELL, "pylock.toml", "pylock.toml"),
+        ("conda_locked", CONDA_CELL, "explicit", "conda-linux-64.lock"),
+        ("conda_locked", CONDA_CELL, "environment.yml", "environment.yml"),
+        ("conda_locked", CONDA_CELL, "conda-lock.yml", "conda-lock.yml"),
+    ],
+)
+def test_export_writes_what_is_published(
+    request: pytest.FixtureRequest, tmp_path: Path, fixture: str, cell: str, name: str, file: str
+) -> None:
+    at: Stage = request.getfixturevalue(fixture)
+    published = (at.envs / cell / file).read_text()
+    assert must(at.run("export", cell, "--format", name)).stdout == published
+    missing = must(at.run("export", cell, "--format", name, "-o", str(tmp_path / "typo" / "file.txt")), 2)
     assert "its folder does not exist" in missing.stderr
     target = tmp_path / "file.txt"
-    assert must(two.run("export", CELL, "--format", name, "-o", str(target))).stdout == ""
+    assert must(at.run("export", cell, "--format", name, "-o", str(target))).stdout == ""
     assert target.read_text() == published
 
 

@@ -93,8 +93,8 @@ def test_the_text_of_explicit() -> None:
         "@EXPLICIT\n"
         f"{CUDART_URL}#{CUDART.sha256}\n"
         f"{CONDA_FORGE}/linux-64/python-3.11.9-h_0_cpython.conda#{PYTHON.sha256}\n"
-        f"{CONDA_FORGE}/linux-64/numpy-2.2.6-py311h_1.conda#{NUMPY.sha256}\n"
         f"{CONDA_FORGE}/noarch/python_abi-3.11-8_cp311.conda#{PYTHON_ABI.sha256}\n"
+        f"{CONDA_FORGE}/linux-64/numpy-2.2.6-py311h_1.conda#{NUMPY.sha256}\n"
         f"{PYTORCH_URL}#{PYTORCH.sha256}\n"
         f"{CONDA_FORGE}/noarch/tzdata-2025b-h_1.conda#{'0f' * 32}\n"
     )

@@ -351,6 +351,11 @@ def test_published_files_are_what_their_records_give() -> None:
         if pylock.exists():  # it holds the addresses of the default index, and is kept out of version control
             read_pylock: dict[str, Any] = tomllib.loads(pylock.read_text(encoding="utf-8"))
             assert [one["name"] for one in read_pylock["packages"]] == [one.name for one in value.artifacts]
+        if value.backend == "conda":
+            for one in ("explicit", "environment.yml", "conda-lock.yml"):
+                file = path.parent / FORMATS[one].file_name(value.platform)
+                assert file.read_text(encoding="utf-8") == FORMATS[one].render(value, Addresses()), file
+            continue
         text = (path.parent / "requirements.txt").read_text(encoding="utf-8")
         assert f"# lockfile {value.digest}\n" in text
         assert text.count("--hash=sha256:") == len(value.artifacts)

@@ -21,6 +21,8 @@ _AT_CONDA_SOURCE = """
 import json, sys
 import torchmatrix.sources.channels as channels
 channels.CONDA_BASES = json.loads(sys.argv.pop(1))
+import torchmatrix.lock.formats.addresses as addresses
+addresses._ANACONDA = channels.CONDA_BASES["conda-forge"].removesuffix("conda-forge")
 from torchmatrix.cli import main
 main()
 """
