@@ -32,7 +32,8 @@ _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"(?<=://)[^/?#\s@:\[]*:(?!\d*(?:[/?#\s\"'`,;)\]}>]|$))\S*@", "***@"),
         # without a scheme, as proxies are written; not the digest of an image
         (r"(?<![\w@/.:-])[\w.%+~!$&*;-]+:(?!\\)[^\s/@'\"]+@(?!sha\d+:)(?=[\w\[])", "***@"),
-        (r"(?<=/t/)[\w.~%+-]{8,}(?=/)", "***"),  # a token in the address of a conda channel
+        # a token in the address of a conda channel; not a topic of a forum, after which a number stands
+        (r"(?<=/t/)[\w.~%+-]{8,}(?=/)(?!/\d+(?:[\s\"'#?)]|$))", "***"),
         # an address inside of another one's query
         (r"(?i)(?<=%3A%2F%2F)(?:(?!%2F)[^\s&\"'/?#])*%40", "***%40"),
         (r"(?i)([?&](?:sig|signature|x-(?:amz|goog)-(?:signature|credential|security-token))=)[^&\s\"']+", r"\1***"),

@@ -135,9 +135,7 @@ def _with_conda(matrix: str, python: str) -> str:
 
 
 def test_nightly_and_conda_do_not_go_together(tmp_path: Path) -> None:
-    at = stage(
-        tmp_path, None, MATRIX.replace("include:", "backend: conda\ninclude:").replace(", backend: conda}]", "}]")
-    )
+    at = stage(tmp_path, None, MATRIX.partition("include:")[0] + "backend: conda\n")
     found = answer(at.run("--json", "list", "--all"))
     assert {cell["channel"] for cell in found["cells"]} == {"stable"}
     assert {cell["backend"] for cell in found["cells"]} == {"conda"}

@@ -3,137 +3,109 @@
 from __future__ import annotations
 
 import json
-import shutil
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.project import PY, answer, artifacts, at_source, closed_port, must, stage
+from tests.cli.project import PY, answer, artifacts, closed_port, must
+from tests.support.conda import Channel
 from tests.support.index import FakeIndex
-from tests.support.mirrors import SOURCES, Sources, mirrors, serve, sources, write_flat, write_tree
-from tests.support.pytorch import LINUX, torch_wheel
+from tests.support.mirror_grounds import (
+    PASSWORD,
+    USER,
+    CondaGround,
+    PipGround,
+    conda_ground,
+    conda_mirrors,
+    given,
+    pip_ground,
+    serve_conda,
+)
+from tests.support.mirrors import serve
 from tests.support.stage import HERE, SCENE_HAS_IT
+from torchmatrix.sources.credentials import variable_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from tests.support.mirror_grounds import Ground
     from tests.support.stage import Stage
 
 pytestmark = [
     pytest.mark.skipif(not SCENE_HAS_IT, reason=f"the fake index has no torch for Python {HERE}"),
     pytest.mark.xdist_group("mirrors"),
 ]
-MATRIX = f"""\
-version: 1
-axes: {{python: ["{HERE}"], channel: [stable, nightly], target: [cpuonly, cu118, cu126, mac]}}
-channels: {{stable: {{torch: "2.13.0"}}, nightly: {{torch: nightly}}}}
-targets:
-  cpuonly: {{platform: linux-64, accelerator: cpu}}
-  cu118: {{platform: linux-64, accelerator: cu118, torch: "2.7.1"}}
-  cu126: {{platform: linux-64, accelerator: cu126}}
-  mac: {{platform: osx-arm64, accelerator: mps, macos: "14.0"}}
-exclude:
-  - {{channel: stable, target: cu126, reason: the scene has none}}
-  - {{channel: nightly, target: mac, reason: the scene has no torchvision for it}}
-packages: [torchvision, corp-lib]
-sources: {{corp: {{index: "INDEX", packages: ["corp-*"]}}}}
-"""
-CELLS = ("stable-cpuonly", "stable-cu118", "stable-mac", "nightly-cpuonly", "nightly-cu126")
-CELL = f"py{PY}-stable-cpuonly"
-USER, PASSWORD = "robot", "s3cr3t:@/x"
-KINDS = ("http", "below a prefix", "json", "absolute links", "tree", "flat", "flat uri")
+KINDS = {
+    "pip": ("http", "below a prefix", "json", "absolute links", "tree", "flat", "flat uri"),
+    "conda": ("http", "below a prefix", "plain", "bz2", "tree", "folder"),
+}
+"""What lockfiles can be made from. A flat folder of conda packages has no repodata: it is good for building alone."""
 AUTH = ("in the address", "netrc", "variables")
+EACH = pytest.mark.parametrize("ground", KINDS, indirect=True)
 
 
-class Ground(NamedTuple):
-    """The sources, what was locked from them directly, and the places that serve the same."""
-
-    given: Sources
-    direct: dict[str, bytes]
-    places: dict[str, str]
-    servers: dict[str, FakeIndex]
-    wheels: Path
-
-
-def project(folder: Path, given: Sources, places: str, **environ: str) -> Stage:
-    """A project that gets everything from ``places``; the sources would be found, but must not be asked."""
-    folder.mkdir(parents=True, exist_ok=True)
-    return stage(
-        folder, given.scene, MATRIX.replace("INDEX", given.corp_url), **{"TORCHMATRIX_MIRRORS": places, **environ}
-    )
-
-
-def direct(folder: Path, given: Sources) -> Stage:
-    """The same without any mirror."""
-    return at_source(project(folder, given, ""), given.scene.pytorch_url)
+def each_kind(*more: tuple[str, str], only: tuple[str, ...] = ()) -> pytest.MarkDecorator:
+    """Every kind of place of both backends, or those named ``only``, and ``more``."""
+    found = [(backend, kind) for backend, kinds in KINDS.items() for kind in kinds if kind in (only or kinds)]
+    return pytest.mark.parametrize(("ground", "kind"), [*found, *more], indirect=["ground"])
 
 
 @pytest.fixture(scope="module")
-def ground(scene_wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
-    """Everything served in every way, and locked once from the sources themselves."""
-    folder = tmp_path_factory.mktemp("mirrors")
-    with (
-        sources(scene_wheels) as given,
-        FakeIndex() as http,
-        FakeIndex() as deep,
-        FakeIndex(json=True) as modern,
-        FakeIndex(links="absolute") as absolute,
-        FakeIndex(auth=(USER, PASSWORD)) as guarded,
-    ):
-        servers = {"http": http, "below a prefix": deep, "json": modern, "absolute links": absolute, "auth": guarded}
-        places = {
-            name: serve(given, scene_wheels, server, "/artifacts/py%20mirror".replace("%20", "-") * (server is deep))
-            for name, server in servers.items()
-        }
-        places["tree"] = write_tree(given, folder / "tree")
-        places["flat"] = write_flat(given, folder / "flat", uri=False)
-        places["flat uri"] = write_flat(given, folder / "flat uri", uri=True)
-        at = direct(folder / "direct", given)
-        must(at.run("lock"))
-        # pylock.toml is written where every address is known: at the sources, not behind mirrors.
-        direct_ones = {path: text for path, text in at.published().items() if not path.endswith("pylock.toml")}
-        assert sorted(direct_ones) == sorted(
-            f"py{PY}-{cell}/{file}" for cell in CELLS for file in ("cell.json", "requirements.txt")
-        )
-        yield Ground(given=given, direct=direct_ones, places=places, servers=servers, wheels=scene_wheels)
+def pip(scene_wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PipGround]:
+    with pip_ground(scene_wheels, tmp_path_factory.mktemp("mirrors")) as made:
+        yield made
 
 
-def same(at: Stage, ground: Ground) -> None:
+@pytest.fixture(scope="module")
+def conda(conda_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CondaGround]:
+    with conda_ground(conda_folder, tmp_path_factory.mktemp("mirrors")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def ground(request: pytest.FixtureRequest) -> Ground:
+    """What the backend is that the test names."""
+    made: Ground = request.getfixturevalue(request.param)
+    return made
+
+
+def same(at: Stage, ground: Ground, expected: Mapping[str, bytes] | None = None) -> None:
     """Every file is that of the sources, to the byte; differences are told by field."""
-    published = {path: text for path, text in at.published().items() if not path.endswith("pylock.toml")}
-    assert sorted(published) == sorted(ground.direct)
-    for name, expected in ground.direct.items():
+    published = ground.published(at)
+    wanted = ground.locked if expected is None else expected
+    assert sorted(published) == sorted(wanted)
+    for name, content in wanted.items():
         if name.endswith(".json"):
-            assert json.loads(published[name]) == json.loads(expected), name
-        assert published[name] == expected, name
+            assert json.loads(published[name]) == json.loads(content), name
+        assert published[name] == content, name
 
 
-def with_all_hashes(direct: dict[str, bytes]) -> dict[str, bytes]:
+def with_all_hashes(locked: dict[str, bytes]) -> dict[str, bytes]:
     """The same if the source's pages gave the hash of every release.
 
     A folder of wheels does not show that a page lacks one: the only word that it cannot know is who said that hash.
     """
     name = f"py{PY}-stable-cu118/cell.json"
-    assert direct[name].count(b'"hash_from":"computed"') + direct[name].count(b'"hash_from": "computed"') == 1
-    return {**direct, name: direct[name].replace(b"computed", b"index")}
+    assert locked[name].count(b'"hash_from":"computed"') + locked[name].count(b'"hash_from": "computed"') == 1
+    return {**locked, name: locked[name].replace(b"computed", b"index")}
 
 
 # Locking
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_lockfiles_are_the_same_to_the_byte(kind: str, ground: Ground, tmp_path: Path) -> None:
-    at = project(tmp_path, ground.given, ground.places[kind])
-    ground.given.forget()
+@each_kind()
+def test_lockfiles_are_the_same_to_the_byte(ground: Ground, kind: str, tmp_path: Path) -> None:
+    at = ground.project(tmp_path, ground.places[kind])
+    ground.forget()
     must(at.run("lock"))
-    same(at, ground._replace(direct=with_all_hashes(ground.direct)) if kind.startswith("flat") else ground)
-    assert ground.given.asked == []
+    same(at, ground, with_all_hashes(ground.locked) if kind.startswith("flat") else None)
+    assert ground.asked() == []
 
 
-def test_what_the_cells_hold(ground: Ground) -> None:
+def test_what_the_cells_hold(pip: PipGround) -> None:
     """The cells that are compared have what is hard about them."""
-    cells = {name.split("/")[0]: json.loads(text) for name, text in ground.direct.items() if name.endswith(".json")}
+    cells = {name.split("/")[0]: json.loads(text) for name, text in pip.locked.items() if name.endswith(".json")}
     found = {cell: {one["name"]: one for one in record["artifacts"]} for cell, record in cells.items()}
     assert {one["corp-lib"]["source"] for one in found.values()} == {"corp"}
     assert {one["corp-lib"]["version"] for one in found.values()} == {"1.1"}
@@ -150,11 +122,27 @@ def test_what_the_cells_hold(ground: Ground) -> None:
     assert [one["name"] for cell in found.values() for one in cell.values() if one["path"] is None] == ["corp-lib"] * 5
 
 
-@pytest.mark.parametrize("trouble", ["down", "lacks the page", "answers 500", "no such folder", "an empty folder"])
-def test_several_mirrors_in_order(trouble: str, ground: Ground, tmp_path: Path) -> None:
-    good = dict(pair.split("=", 1) for pair in ground.places["http"].split())
+def test_what_the_conda_cells_hold(conda: CondaGround) -> None:
+    cells = {name.split("/")[0]: json.loads(text) for name, text in conda.locked.items() if name.endswith("cell.json")}
+    found = {cell: {one["name"]: one for one in record["artifacts"]} for cell, record in cells.items()}
+    assert {one["corp-lib"]["source"] for one in found.values()} == {"corp"}
+    assert {one["corp-lib"]["version"] for one in found.values()} == {"1.1"}
+    old = found["py311-stable-old-conda"]
+    assert {old[name]["source"] for name in ("pytorch", "torchvision", "pytorch-cuda")} == {"pytorch-conda"}
+    assert old["cuda-cudart"]["path"] == "label/cuda-11.8.0/linux-64/cuda-cudart-11.8.89-0.tar.bz2"
+    assert (old["cuda-cudart"]["source"], old["cuda-cudart"]["hash_from"]) == ("nvidia", "computed")
+    assert old["numpy"]["source"] == "conda-forge"
+    assert all(one["size"] for cell in found.values() for one in cell.values())
+
+
+TROUBLES = ("down", "lacks the page", "answers 500", "no such folder", "an empty folder")
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+@EACH
+def test_several_mirrors_in_order(ground: Ground, trouble: str, tmp_path: Path) -> None:
     with FakeIndex() as bad:
-        first = mirrors(bad.url)
+        first = ground.mirrors(bad.url)
         if trouble == "down":
             bad.stop()
         elif trouble == "answers 500":
@@ -163,16 +151,19 @@ def test_several_mirrors_in_order(trouble: str, ground: Ground, tmp_path: Path) 
             folder = tmp_path / "bad"
             if trouble == "an empty folder":
                 folder.mkdir()
-            first = " ".join(f"{source}={folder}" for source in SOURCES)
-        at = project(tmp_path / "x", ground.given, f"{first} {' '.join(f'{k}={v}' for k, v in good.items())}")
+            first = ground.mirrors(str(folder))
+        at = ground.project(tmp_path / "x", f"{first} {ground.places['http']}", UV_HTTP_RETRIES="1")
+        ground.forget()
         must(at.run("lock"))
         same(at, ground)
+        assert ground.asked() == []
 
 
 @pytest.mark.parametrize("way", AUTH)
-def test_credentials(way: str, ground: Ground, tmp_path: Path) -> None:
+@EACH
+def test_credentials(ground: Ground, way: str, tmp_path: Path) -> None:
     places = ground.places["auth"]
-    must(project(tmp_path / "without", ground.given, places, UV_HTTP_RETRIES="0").run("lock", CELL), 4)
+    must(ground.project(tmp_path / "without", places, UV_HTTP_RETRIES="0").run("lock", ground.cell), 4)
     environ: dict[str, str] = {}
     if way == "in the address":
         plain, login = ground.servers["auth"].url, "robot:s3cr3t%3A%40%2Fx@"
@@ -181,109 +172,195 @@ def test_credentials(way: str, ground: Ground, tmp_path: Path) -> None:
         environ["NETRC"] = str(tmp_path / "netrc")
         (tmp_path / "netrc").write_text(f"machine 127.0.0.1 login {USER} password {PASSWORD}\n", encoding="utf-8")
     else:
-        for source in SOURCES:
-            environ |= {f"UV_INDEX_{source.upper()}_USERNAME": USER, f"UV_INDEX_{source.upper()}_PASSWORD": PASSWORD}
-    at = project(tmp_path / "with", ground.given, places, **environ)
+        for name in map(variable_of, ground.names):
+            environ |= {f"UV_INDEX_{name}_USERNAME": USER, f"UV_INDEX_{name}_PASSWORD": PASSWORD}
+    at = ground.project(tmp_path / "with", places, **environ)
     outcome = must(at.run("-v", "lock"))
     same(at, ground)
-    assert "s3cr3t" not in outcome.stdout + outcome.stderr
+    built = must(at.run("-v", "build", "--no-verify", "--frozen", ground.cell))
+    assert "s3cr3t" not in outcome.stdout + outcome.stderr + built.stdout + built.stderr
 
 
-def test_locking_again_elsewhere_changes_nothing(ground: Ground, tmp_path: Path) -> None:
+def test_locking_again_elsewhere_changes_nothing(pip: PipGround, tmp_path: Path) -> None:
     """A record that was made at the sources stays as it is, where a mirror can tell less than they can."""
     with FakeIndex() as plain:
-        places = serve(ground.given, ground.wheels, plain, hashed=False)
-        at = project(tmp_path / "first", ground.given, places)
-        must(at.run("lock", CELL))
-        assert artifacts(at, CELL)["numpy"]["path"] is None, "this mirror's paths say nothing about the index's"
-        again = project(tmp_path / "second", ground.given, places)
-        for name, content in ground.direct.items():
-            (again.envs / name).parent.mkdir(parents=True, exist_ok=True)
-            (again.envs / name).write_bytes(content)
+        places = serve(pip.given, pip.wheels, plain, hashed=False)
+        at = pip.project(tmp_path / "first", places)
+        must(at.run("lock", pip.cell))
+        assert artifacts(at, pip.cell)["numpy"]["path"] is None, "this mirror's paths say nothing about the index's"
+        again = given(pip.project(tmp_path / "second", places), pip.locked)
         must(again.run("lock", "--upgrade"))
-        same(again, ground)
+        same(again, pip)
 
 
-def test_the_path_is_computed_where_the_bytes_are_here(ground: Ground, tmp_path: Path) -> None:
+def test_the_path_is_computed_where_the_bytes_are_here(pip: PipGround, tmp_path: Path) -> None:
     """The paths of the default index are made from the bytes: a bundle brings them here."""
     with FakeIndex() as plain:
-        at = project(tmp_path, ground.given, serve(ground.given, ground.wheels, plain, hashed=False))
-        must(at.run("lock", CELL))
-        must(at.run("bundle", CELL))
-        must(at.run("lock", CELL, "--upgrade"))
-        same_cell = {name: text for name, text in ground.direct.items() if name.startswith(CELL)}
+        at = pip.project(tmp_path, serve(pip.given, pip.wheels, plain, hashed=False))
+        must(at.run("lock", pip.cell))
+        must(at.run("bundle", pip.cell))
+        must(at.run("lock", pip.cell, "--upgrade"))
+        same_cell = {name: text for name, text in pip.locked.items() if name.startswith(pip.cell)}
         assert {name: text for name, text in at.published().items() if name in same_cell} == same_cell
 
 
 # Building
 
 
-def digest(at: Stage) -> str:
+def digest(at: Stage, cell: str) -> str:
     """The digest of the environment that a build gave; the fake torch fails the checks that compute something."""
-    cell = answer(at.run("--json", "build", "--frozen", CELL), 1)["cells"][0]
-    assert cell["created"], cell["error"]
-    return next(str(one["actual"]) for one in cell["verification"]["findings"] if one["check"] == "environment-digest")
-
-
-def given_the_lockfile(at: Stage, published: dict[str, bytes]) -> Stage:
-    """The project with lockfiles that somebody else made."""
-    for name, content in published.items():
-        (at.envs / name).parent.mkdir(parents=True, exist_ok=True)
-        (at.envs / name).write_bytes(content)
-    return at
+    found = answer(at.run("--json", "build", "--frozen", cell), 1)["cells"][0]
+    assert found["created"], found["error"]
+    return next(str(one["actual"]) for one in found["verification"]["findings"] if one["check"] == "environment-digest")
 
 
 @pytest.fixture(scope="module")
 def environment(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The digest of the environment that is built without any mirror."""
-    return digest(given_the_lockfile(direct(tmp_path_factory.mktemp("built"), ground.given), ground.direct))
+    at = ground.direct(tmp_path_factory.mktemp("built"))
+    return digest(given(at, ground.locked), ground.cell)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_locked_without_a_mirror_built_with_one(kind: str, ground: Ground, environment: str, tmp_path: Path) -> None:
-    at = given_the_lockfile(project(tmp_path, ground.given, ground.places[kind]), ground.direct)
-    ground.given.forget()
-    assert digest(at) == environment
-    assert ground.given.asked == []
+@each_kind(("conda", "flat"))
+def test_locked_without_a_mirror_built_with_one(ground: Ground, kind: str, environment: str, tmp_path: Path) -> None:
+    at = given(ground.project(tmp_path, ground.places[kind]), ground.locked)
+    ground.forget()
+    assert digest(at, ground.cell) == environment
+    assert ground.asked() == []
     same(at, ground)
 
 
-@pytest.mark.parametrize("kind", ["http", "tree", "flat"])
-def test_locked_with_a_mirror_built_without_one(kind: str, ground: Ground, environment: str, tmp_path: Path) -> None:
-    locked = project(tmp_path / "here", ground.given, ground.places[kind])
+@each_kind(only=("http", "tree", "flat", "folder"))
+def test_locked_with_a_mirror_built_without_one(ground: Ground, kind: str, environment: str, tmp_path: Path) -> None:
+    locked = ground.project(tmp_path / "here", ground.places[kind])
     must(locked.run("lock"))
-    there = given_the_lockfile(direct(tmp_path / "there", ground.given), locked.published())
+    there = given(ground.direct(tmp_path / "there"), locked.published())
     for server in ground.servers.values():
         server.forget()
-    assert digest(there) == environment
+    assert digest(there, ground.cell) == environment
     assert [path for server in ground.servers.values() for path in server.paths()] == []
 
 
-@pytest.mark.parametrize("kind", ["http", "tree", "flat"])
-def test_a_mirror_with_other_bytes(kind: str, ground: Ground, scene_wheels: Path, tmp_path: Path) -> None:
+@each_kind(only=("http", "tree", "flat", "folder"))
+def test_a_mirror_with_other_bytes(ground: Ground, kind: str, tmp_path: Path) -> None:
     """Whatever the mirror says about the hash."""
-    other = torch_wheel(tmp_path / "other", "2.13.0+cpu", f"cp{PY}-cp{PY}-{LINUX}", note="of somebody else")
     with FakeIndex() as bad:
-        if kind == "http":
-            places = serve(ground.given, scene_wheels, bad)
-            bad.add("/whl/cpu", other, folder="/other")
-        else:
-            write = write_tree if kind == "tree" else lambda given, root: write_flat(given, root, uri=False)
-            places = write(ground.given, tmp_path / "places")
-            for file in (tmp_path / "places").rglob(other.name):
-                shutil.copy(other, file)
-        at = given_the_lockfile(project(tmp_path / "x", ground.given, places), ground.direct)
-        cell = answer(at.run("--json", "build", "--frozen", "--no-verify", CELL), 5)["cells"][0]
+        places = ground.spoil(kind, tmp_path, bad)
+        at = given(ground.project(tmp_path / "x", places), ground.locked)
+        cell = answer(at.run("--json", "build", "--frozen", "--no-verify", ground.cell), 5)["cells"][0]
         assert cell["class"] == "integrity"
-        assert "torch" in cell["error"]["message"]
+        assert ground.torch in cell["error"]["message"]
         same(at, ground)
 
 
 @pytest.mark.parametrize("order", ["bad first", "good first"])
+@EACH
 def test_a_dead_mirror_is_passed_over_while_building(
-    order: str, ground: Ground, environment: str, tmp_path: Path
+    ground: Ground, order: str, environment: str, tmp_path: Path
 ) -> None:
-    dead = mirrors(f"http://127.0.0.1:{closed_port()}")
+    dead = ground.mirrors(f"http://127.0.0.1:{closed_port()}")
     both = (dead, ground.places["http"]) if order == "bad first" else (ground.places["http"], dead)
-    at = given_the_lockfile(project(tmp_path, ground.given, " ".join(both)), ground.direct)
-    assert digest(at) == environment
+    at = given(ground.project(tmp_path, " ".join(both), UV_HTTP_RETRIES="1"), ground.locked)
+    ground.forget()
+    assert digest(at, ground.cell) == environment
+    assert ground.asked() == []
+
+
+# Conda's own
+
+
+@pytest.fixture(scope="module")
+def built(conda: CondaGround, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """As ``environment``."""
+    return digest(given(conda.direct(tmp_path_factory.mktemp("built")), conda.locked), conda.cell)
+
+
+@pytest.mark.parametrize("kind", ["http", "folder"])
+def test_files_are_gathered_from_several_places(kind: str, conda: CondaGround, built: str, tmp_path: Path) -> None:
+    """Each of two mirrors lacks what the other one has."""
+    files = sorted(path.name for path in conda.scene.folder.rglob("*.conda"))
+    assert len(files) > 20
+    if kind == "folder":
+        one, two = tmp_path / "one", tmp_path / "two"
+        for half, names in ((one, files[::2]), (two, files[1::2])):
+            half.mkdir()
+            for path in conda.scene.folder.rglob("*.conda"):
+                if path.name in names:
+                    (half / path.name).write_bytes(path.read_bytes())
+        places = " ".join(f"{name}={half}" for half in (one, two) for name in conda.names)
+        assert digest(given(conda.project(tmp_path / "x", places), conda.locked), conda.cell) == built
+        return
+    with FakeIndex() as first, FakeIndex() as second:
+        places = f"{serve_conda(conda.scene.folder, first)} {serve_conda(conda.scene.folder, second)}"
+        for server, lacking in ((first, files[::2]), (second, files[1::2])):
+            for name in lacking:
+                server.drop(f"*/{name}")
+        conda.forget()
+        assert digest(given(conda.project(tmp_path / "x", places), conda.locked), conda.cell) == built
+        assert conda.asked() == []
+
+
+def test_one_file_that_no_place_has(conda: CondaGround, tmp_path: Path) -> None:
+    with FakeIndex() as mirror:
+        places = serve_conda(conda.scene.folder, mirror)
+        mirror.drop("*/numpy-*.conda")
+        at = given(conda.project(tmp_path, places, UV_HTTP_RETRIES="0"), conda.locked)
+        error = answer(at.run("--json", "build", "--frozen", "--no-verify", conda.cell), 4)["cells"][0]["error"]
+    file = next(path.name for path in conda.scene.folder.rglob(f"linux-64/numpy-2*py{PY}*.conda"))
+    start = (
+        f"source conda-forge cannot be reached: 127.0.0.1: {file} is gone: 127.0.0.1 answered 404; conda.anaconda.org: "
+    )
+    assert error["message"].startswith(start)
+
+
+def test_a_mirror_is_named_in_no_file(conda: CondaGround, tmp_path: Path) -> None:
+    """Neither in lockfiles nor in what an environment says of itself."""
+    mirror = conda.servers["below a prefix"]
+    at = conda.project(tmp_path, conda.places["below a prefix"])
+    must(at.run("lock"))
+    cell = answer(at.run("--json", "build", "--no-verify", conda.cell))["cells"][0]
+    prefix = at.project / cell["environment"]
+    records = sorted((prefix / "conda-meta").glob("*.json"))
+    assert len(records) > 10
+    for path in [*at.envs.rglob("*"), *prefix.rglob("*")]:
+        if path.is_file() and not path.is_symlink():
+            content = path.read_bytes()
+            assert b"py-mirror" not in content, path
+            assert f":{mirror.port}".encode() not in content, path
+    said = {record["name"]: record for record in map(json.loads, (path.read_bytes() for path in records))}
+    assert said["numpy"]["channel"] == "https://conda.anaconda.org/conda-forge"
+    assert said["numpy"]["url"].startswith("https://conda.anaconda.org/conda-forge/linux-64/numpy-")
+    assert {said["corp-lib"]["url"], said["corp-lib"]["channel"]} == {
+        f"{conda.corp.url}/corp/noarch/corp-lib-1.1-0.conda",
+        f"{conda.corp.url}/corp",
+    }
+
+
+def test_a_mirror_that_has_nothing_for_the_platform(conda: CondaGround, tmp_path: Path) -> None:
+    with FakeIndex() as mirror:
+        places = serve_conda(conda.scene.folder, mirror)
+        mirror.drop("*/linux-64/repodata.json*")
+        at = conda.project(tmp_path, places)
+        error = answer(at.run("--json", "lock", conda.cell), 4)["cells"][0]["error"]
+    assert error["message"] == (
+        f"{conda.cell}: no conda channel of it has linux-64/repodata.json (corp: 127.0.0.1; conda-forge: 127.0.0.1)"
+    )
+    assert error["hint"] == "look whether the mirror is complete, or name another one in TORCHMATRIX_MIRRORS"
+
+
+def test_a_mirror_that_is_behind(conda: CondaGround, tmp_path: Path) -> None:
+    """It is asked first, and what it does not list yet does not exist; what is locked is had from the next place."""
+    tree = tmp_path / "behind"
+    stale = Channel(folder=tree / "conda-forge")
+    for path in conda.scene.folder.rglob("*"):
+        below = path.relative_to(conda.scene.folder)
+        if path.is_file() and not path.name.startswith("numpy-2"):
+            (tree / below).parent.mkdir(parents=True, exist_ok=True)
+            (tree / below).write_bytes(path.read_bytes())
+    stale.index()
+    places = f"{conda_mirrors(str(tree))} {conda.places['http']}"
+    at = conda.project(tmp_path / "x", places)
+    must(at.run("lock", conda.cell))
+    assert artifacts(at, conda.cell)["numpy"]["version"] == "1.26.4"
+    at = given(conda.project(tmp_path / "y", places), conda.locked)
+    must(at.run("build", "--frozen", "--no-verify", conda.cell))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tests.cli.project import PY, at_source, must, stage
-from tests.support.backends import at_conda_source
+from tests.support.backends import routed
 from tests.support.conda import Channel
 from tests.support.conda_scene import CondaScene, abi, modules, needs_python, site_folder, torch_modules
 from tests.support.faulty import ScriptedServer
@@ -17,7 +17,6 @@ from tests.support.index import FakeIndex
 from tests.support.mirrors import SOURCES, Sources, mirrors, serve, sources, write_flat, write_tree
 from tests.support.pytorch import LINUX, torch_wheel
 from tests.support.stage import HERE
-from torchmatrix.sources.channels import CONDA_BASES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -66,18 +65,29 @@ CONDA_SOURCES = {"conda-forge": "/conda-forge", "pytorch-conda": "/pytorch", "nv
 class Ground(Protocol):
     """What tests of mirrors need of a backend."""
 
-    cell: str
-    """One that can be built here."""
-    torch: str
-    """The name of its torch among its artifacts."""
-    names: tuple[str, ...]
-    """Of its sources."""
-    locked: dict[str, bytes]
-    """Every lockfile, as it was locked from the sources themselves, with their real addresses."""
-    places: dict[str, str]
-    """TORCHMATRIX_MIRRORS by the kind of place."""
-    servers: dict[str, FakeIndex]
-    """Those behind them, that which wants credentials under ``auth``."""
+    @property
+    def cell(self) -> str:
+        """One that can be built here."""
+
+    @property
+    def torch(self) -> str:
+        """The name of its torch among its artifacts."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of its sources."""
+
+    @property
+    def locked(self) -> dict[str, bytes]:
+        """Every lockfile, as it was locked from the sources themselves."""
+
+    @property
+    def places(self) -> dict[str, str]:
+        """TORCHMATRIX_MIRRORS by the kind of place."""
+
+    @property
+    def servers(self) -> dict[str, FakeIndex]:
+        """Those behind them, that which wants credentials under ``auth``."""
 
     def project(self, folder: Path, places: str, **environ: str) -> Stage:
         """A project that gets everything from ``places``; the sources would be found, but must not be asked."""
@@ -87,9 +97,6 @@ class Ground(Protocol):
 
     def published(self, at: Stage) -> dict[str, bytes]:
         """The lockfiles of a project, as far as mirrors may not change them."""
-
-    def write(self, at: Stage, files: Mapping[str, bytes], *, direct: bool = False) -> Stage:
-        """Lockfiles that somebody else made, into a project; ``direct``: one without mirrors."""
 
     def mirrors(self, base: str) -> str:
         """TORCHMATRIX_MIRRORS for everything below an address or a folder."""
@@ -130,11 +137,6 @@ class PipGround:
     def published(self, at: Stage) -> dict[str, bytes]:
         """pylock.toml is written where every address is known: at the sources, not behind mirrors."""
         return {path: text for path, text in at.published().items() if not path.endswith("pylock.toml")}
-
-    def write(self, at: Stage, files: Mapping[str, bytes], *, direct: bool = False) -> Stage:
-        """As `Ground.write`."""
-        _write(at, files)
-        return at
 
     def mirrors(self, base: str) -> str:
         """As `Ground.mirrors`."""
@@ -189,26 +191,11 @@ class CondaGround:
 
     def direct(self, folder: Path) -> Stage:
         """As `Ground.direct`."""
-        return at_conda_source(self.project(folder, ""), self.scene)
+        return routed(self.project(folder, ""), self.scene)
 
     def published(self, at: Stage) -> dict[str, bytes]:
-        """With the real addresses in place of the scene's."""
-        return {path: self._moved(text, real=True) for path, text in at.published().items()}
-
-    def write(self, at: Stage, files: Mapping[str, bytes], *, direct: bool = False) -> Stage:
-        """As `Ground.write`."""
-        _write(at, {path: self._moved(text, real=False) if direct else text for path, text in files.items()})
-        return at
-
-    def _moved(self, text: bytes, *, real: bool) -> bytes:
-        scene = {"conda-forge": self.scene.conda_forge_url, "pytorch-conda": self.scene.pytorch_url}
-        for name, address in {**scene, "nvidia": self.scene.nvidia_url}.items():
-            old, new = (address, CONDA_BASES[name]) if real else (CONDA_BASES[name], address)
-            text = text.replace(f"{old}/".encode(), f"{new}/".encode()).replace(
-                f"{old}\n".encode(), f"{new}\n".encode()
-            )
-            text = text.replace(f'{old}"'.encode(), f'{new}"'.encode())
-        return text
+        """As `Ground.published`: everything."""
+        return at.published()
 
     def mirrors(self, base: str) -> str:
         """As `Ground.mirrors`."""
@@ -294,7 +281,7 @@ def pip_ground(wheels: Path, folder: Path) -> Iterator[PipGround]:
 @contextmanager
 def conda_ground(conda: Path, folder: Path) -> Iterator[CondaGround]:
     """The same for the conda channels that were built in ``conda``."""
-    tree = folder / "tree of conda"
+    tree = folder / "conda-tree"
     shutil.copytree(conda, tree)
     _add_corp(tree)
     flat = folder / "flat"
@@ -359,10 +346,12 @@ def _nowhere(asked: Asked, wire: Wire) -> None:
     wire.answer(502, b"no way")
 
 
-def _write(at: Stage, files: Mapping[str, bytes]) -> None:
+def given(at: Stage, files: Mapping[str, bytes]) -> Stage:
+    """The project with lockfiles that somebody else made."""
     for name, content in files.items():
         (at.envs / name).parent.mkdir(parents=True, exist_ok=True)
         (at.envs / name).write_bytes(content)
+    return at
 
 
 def _replace(root: Path, other: Path) -> None:
