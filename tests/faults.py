@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from tests.cli.project import CELL, SMALL, at_source, closed_port, stage
-from tests.support.backends import CONDA, CONDA_CELL, at_conda_source
+from tests.support.backends import CONDA, CONDA_CELL, FORGE, LABEL, OLD_CONDA, OLD_CONDA_CELL, at_conda_source
 from tests.support.conda_scene import CondaScene, serve_conda_channels
 from tests.support.faulty import FaultyIndex, Harm
 from tests.support.pytorch import Scene, place_default, place_pytorch
@@ -34,16 +34,6 @@ NIGHTLY = SMALL.replace("channel: [stable]", "channel: [nightly]").replace(
     'stable: {torch: "2.13.0"}', "nightly: {torch: nightly}"
 )
 NIGHTLY_CELL = CELL.replace("stable", "nightly")
-OLD_CONDA = """\
-version: 1
-axes: {python: ["3.11"], channel: [stable], target: [cu118]}
-channels: {stable: {torch: "2.1.0"}}
-targets: {cu118: {platform: linux-64, accelerator: cu118, source: pytorch-conda}}
-backend: conda
-conda-channels: [pytorch-conda, nvidia/label/cuda-11.8.0, conda-forge]
-"""
-"""Packages of which their repodata says an md5 alone are among those of the label."""
-OLD_CONDA_CELL = "py311-stable-cu118-conda"
 HOST = "http://the-server.example"
 """In place of the address of a fake conda channel in files that are compared."""
 
@@ -107,7 +97,6 @@ class Ended:
 BUILD = ("build", "--no-verify")
 CHECK = ("lock", "--check", "--online")
 _CONDA: dict[str, Any] = {"server": "conda", "method": "GET", "matrix": CONDA, "cell": CONDA_CELL, "by": "torchmatrix"}
-_LABEL = "/nvidia/label/cuda-11.8.0/linux-64"
 STEPS = (
     Step(name="lock: PyTorch page", server="pytorch", path="/whl/cpu/torch/", method="GET"),
     Step(name="lock: default page", server="default", path="/simple/numpy/", method="GET"),
@@ -133,15 +122,15 @@ STEPS = (
     ),
     Step(name="build: PyTorch page", server="pytorch", path="/whl/cpu/torch/", method="GET", command=BUILD),
     Step(name="build: file", server="files", path="/whl/cpu/torch-*.whl", method="GET", command=BUILD),
-    Step(name="conda lock: repodata", path="/conda-forge/linux-64/repodata.json*", **_CONDA),
-    Step(name="conda lock: plain repodata", path="/conda-forge/linux-64/repodata.json*", plain=True, **_CONDA),
+    Step(name="conda lock: repodata", path=f"{FORGE}/repodata.json*", **_CONDA),
+    Step(name="conda lock: plain repodata", path=f"{FORGE}/repodata.json*", plain=True, **_CONDA),
     Step(
         name="conda lock: package without sha256",
-        path=f"{_LABEL}/cuda-cudart-*",
+        path=f"{LABEL}/cuda-cudart-*",
         **_CONDA | {"matrix": OLD_CONDA, "cell": OLD_CONDA_CELL},
     ),
-    Step(name="conda build: package", path="/conda-forge/linux-64/pytorch-*.conda", command=BUILD, **_CONDA),
-    Step(name="conda check: repodata", path="/conda-forge/linux-64/repodata.json*", command=CHECK, **_CONDA),
+    Step(name="conda build: package", path=f"{FORGE}/pytorch-*.conda", command=BUILD, **_CONDA),
+    Step(name="conda check: repodata", path=f"{FORGE}/repodata.json*", command=CHECK, **_CONDA),
 )
 FAULTS = (
     Fault(name="500 once", harm=Harm.STATUS, times=1),

@@ -32,8 +32,8 @@ _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"(?<=://)[^/?#\s@:\[]*:(?!\d*(?:[/?#\s\"'`,;)\]}>]|$))\S*@", "***@"),
         # without a scheme, as proxies are written; not the digest of an image
         (r"(?<![\w@/.:-])[\w.%+~!$&*;-]+:(?!\\)[^\s/@'\"]+@(?!sha\d+:)(?=[\w\[])", "***@"),
-        # a token in the address of a conda channel; not a topic of a forum, after which a number stands
-        (r"(?<=/t/)[\w.~%+-]{8,}(?=/)(?!/\d+(?:[\s\"'#?)]|$))", "***"),
+        # a token in the address of a conda channel; not the words of a forum's topic, after which its number stands
+        (r"(?<=/t/)(?![a-z]+(?:-[a-z]+)*/\d+(?:[\s\"'#?)]|$))[\w.~%+-]{8,}(?=/)", "***"),
         # an address inside of another one's query
         (r"(?i)(?<=%3A%2F%2F)(?:(?!%2F)[^\s&\"'/?#])*%40", "***%40"),
         (r"(?i)([?&](?:sig|signature|x-(?:amz|goog)-(?:signature|credential|security-token))=)[^&\s\"']+", r"\1***"),

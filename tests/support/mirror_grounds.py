@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tests.cli.project import PY, at_source, must, stage
-from tests.support.backends import routed
+from tests.support.backends import other_torch, routed
 from tests.support.conda import Channel
-from tests.support.conda_scene import CondaScene, abi, modules, needs_python, site_folder, torch_modules
+from tests.support.conda_scene import CondaScene, modules
 from tests.support.faulty import ScriptedServer
 from tests.support.index import FakeIndex
 from tests.support.mirrors import SOURCES, Sources, mirrors, serve, sources, write_flat, write_tree
@@ -236,21 +236,6 @@ def serve_conda(folder: Path, server: FakeIndex, prefix: str = "") -> str:
     return conda_mirrors(server.url + prefix)
 
 
-def other_torch(folder: Path, note: str = "of somebody else") -> Path:
-    """The torch of `CondaGround.cell` with other bytes."""
-    site = site_folder("linux-64", HERE)
-    code = torch_modules("2.13.0", None, mps=False) | {"torch/note.txt": note}
-    return Channel(folder=folder).add(
-        "pytorch",
-        "2.13.0",
-        build=f"cpu_mkl_py{abi(HERE)[2:]}_h0_100",
-        number=100,
-        subdir="linux-64",
-        depends=needs_python(HERE),
-        files=modules(site, "torch", "2.13.0", code),
-    )
-
-
 @contextmanager
 def pip_ground(wheels: Path, folder: Path) -> Iterator[PipGround]:
     """Everything served in every way, and locked once from the sources themselves."""
@@ -287,7 +272,8 @@ def conda_ground(conda: Path, folder: Path) -> Iterator[CondaGround]:
     flat = folder / "flat"
     flat.mkdir()
     for package in [*tree.rglob("*.conda"), *tree.rglob("*.tar.bz2")]:
-        shutil.copy(package, flat)
+        if package.parent.name in ("linux-64", "noarch"):  # other platforms have files of the same name
+            shutil.copy(package, flat)
     with (
         FakeIndex() as own,
         FakeIndex() as corp,

@@ -129,7 +129,8 @@ def question(cell: Cell, demands: Demands, names: Names, address: Callable[[Chan
             specs.append(prefix + _companion(name, requirement.specifier, cell))
         elif name is not None:
             specs.append(_spec(PYTORCH, versions(requirement.specifier)))
-    specs += [f"{address(family)}::{text}" if text.split()[0] in FAMILY else text for text in cell.conda_packages]
+    wanted = [_exact(text) for text in cell.conda_packages]
+    specs += [f"{address(family)}::{text}" if text.split()[0] in FAMILY else text for text in wanted]
     if missing:
         raise _no_such_package(cell, missing)
     constraints = [*family_constraints(cell)]
@@ -231,6 +232,15 @@ def _clause(specifier: Specifier) -> str:
             return f">={version},{version.rpartition('.')[0]}.*"
         case _:
             return f"{operator}{version}"
+
+
+def _exact(text: str) -> str:
+    """A package of the matrix for py-rattler, which wants ``==`` where a bare version says the same to conda."""
+    name, *rest = text.split()
+    if rest:
+        clauses = re.split(r"([,|])", rest[0])
+        rest[0] = "".join(f"=={one}" if one[:1].isalnum() and "*" not in one else one for one in clauses)
+    return " ".join([name, *rest])
 
 
 def _companion(name: str, specifier: SpecifierSet, cell: Cell) -> str:

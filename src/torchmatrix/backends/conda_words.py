@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from torchmatrix.errors import CellError
-from torchmatrix.sources.channels import CONDA_BASES, CONDA_FORGE, PYTORCH_CONDA
+from torchmatrix.sources.channels import CONDA_BASES, CONDA_FORGE, PYTORCH_CONDA, plain_base
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torchmatrix.backends import ResolveRequest
     from torchmatrix.backends.conda_specs import Question
     from torchmatrix.catalog import Catalog
@@ -16,14 +19,17 @@ if TYPE_CHECKING:
 LINES = 24
 """As much of a conflict as somebody reads."""
 _PREAMBLE = "Cannot solve the request because of: "
-_CHANNEL = re.compile(r'\[channel="([^"]+)"\]')
+_CHANNEL = re.compile(r' ?\[channel="([^"]+)"\]')
 """How the solver writes a spec that is pinned to a conda channel."""
+_CUTOFF = re.compile(r"because the package is uploaded after the cutoff date of [\d-]+ [\d:.]+")
+"""How it writes that a package is too new; in the time zone of this machine."""
 
 
 def unsolvable(request: ResolveRequest, asked: Question, text: str, catalog: Catalog) -> CellError:
     """The error for a solve without a solution; ``text`` is the solver's."""
     cell = request.cell
-    conflict = plain_conflict(text)
+    private = {name: plain_base(one.conda_channel) for name, one in request.sources.items() if one.conda_channel}
+    conflict = plain_conflict(text, private)
     known = catalog.conda_remark(
         cell.torch_version or cell.torch.version,
         cell.python,
@@ -41,13 +47,15 @@ def unsolvable(request: ResolveRequest, asked: Question, text: str, catalog: Cat
     return CellError(message, hint=_hint(request, conflict))
 
 
-def plain_conflict(text: str) -> str:
+def plain_conflict(text: str, private: Mapping[str, str] = MappingProxyType({})) -> str:
     """The solver's words without its preamble, with conda channels by their names, and no longer than one reads."""
     text = text.removeprefix(_PREAMBLE).strip()
     for name, base in CONDA_BASES.items():
         text = text.replace(f"{base}/", f"{name}/").replace(f"{base}::", f"{name}::").replace(base, name)
         text = text.replace(f'channel="{base.rpartition("/")[2]}"', f'channel="{name}"')
-    text = _CHANNEL.sub(r" from \1", text)
+    for name, base in private.items():
+        text = re.sub(rf"{re.escape(base)}/?(?=[\"\s:])", name, text)
+    text = _CUTOFF.sub("because it was uploaded later", _CHANNEL.sub(r" from \1", text))
     lines = [line.rstrip() for line in text.splitlines() if line.strip()]
     if len(lines) > LINES:
         left = len(lines) - LINES
