@@ -26,15 +26,20 @@ if TYPE_CHECKING:
     _Stamps = frozenset[tuple[str, int]]
 
 ORPHAN_SECONDS = 120.0
+DOWNLOADING = "downloading"
+RESOLVING = {"pip": "uv pip compile", "conda": ": solving"}
+INSTALLING = {"pip": "uv pip sync", "conda": ": installing "}
+"""What is said when a resolution and an installation begin, by backend."""
 _PHASES = (
     ("installing the project", "project"),
     ("verifying", "verify"),
     ("uv pip sync", "install"),
     ("uv pip install", "project"),
     ("uv venv", "venv"),
+    (DOWNLOADING, "install"),
     ("installing", "venv"),
     ("uv pip compile", "resolve"),
-    ("resolving", "resolve"),
+    ("solving", "resolve"),
 )
 
 

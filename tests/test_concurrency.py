@@ -9,41 +9,31 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.far import BACKENDS, Far, far_away
 from tests.support.fixtures import clean_environment
-from tests.support.stage import (
-    HERE,
-    SCENE_HAS_IT,
-    Stage,
-    indexes,
-    native_matrix,
-    slow_scene,
-    torch_folder,
-    write_project,
-)
+from tests.support.stage import HERE, SCENE_HAS_IT, Stage, torch_folder, write_project
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from tests.support.pytorch import Scene
-
 pytestmark = pytest.mark.skipif(not SCENE_HAS_IT, reason=f"the fake index has no torch for Python {HERE}")
 
 AT_ONCE = 8
 CPU = "accelerator: cpu, packages: [numpy]"
-CELL = f"py{HERE.replace('.', '')}-stable-"
 
 
-@pytest.fixture
-def far(scene_wheels: Path) -> Iterator[Scene]:
-    """Indexes 20 ms away, so that processes meet."""
-    with slow_scene(scene_wheels, 0.02) as scene:
-        yield scene
+@pytest.fixture(params=BACKENDS)
+def far(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Far]:
+    """Servers 20 ms away, so that processes meet."""
+    packages = request.getfixturevalue("conda_folder" if request.param == "conda" else "scene_wheels")
+    with far_away(request.param, packages, tmp_path, 0.02) as made:
+        yield made
 
 
-def stage_in(folder: Path, scene: Scene, matrix: str, name: str = "project", **more: str) -> Stage:
+def stage_in(folder: Path, far: Far, matrix: str, name: str = "project", **more: str) -> Stage:
     write_project(folder / name, matrix)
-    env = clean_environment(folder) | indexes(scene) | {"TORCHMATRIX_CACHE": str(folder / "store")} | more
+    env = clean_environment(folder) | far.env | {"TORCHMATRIX_CACHE": str(folder / "store")} | more
     return Stage(project=folder / name, env=env)
 
 
@@ -68,22 +58,23 @@ def assert_made_once(stage: Stage, answers: list[dict[str, Any]]) -> None:
     assert len({cell["lockfile_digest"] for cell in cells}) == 1
 
 
-def test_eight_builds_of_one_cell_make_one_environment(tmp_path: Path, far: Scene) -> None:
-    stage = stage_in(tmp_path, far, native_matrix({"cpuonly": CPU}, project=True))
+def test_eight_builds_of_one_cell_make_one_environment(tmp_path: Path, far: Far) -> None:
+    stage = stage_in(tmp_path, far, far.matrix({"cpuonly": CPU}, project=True))
     answers = all_at_once(stage, [("build", "--no-verify")] * AT_ONCE)
     assert_made_once(stage, answers)
     assert [answer["cells"][0]["resolved"] for answer in answers].count(True) == 1
-    torches = far.files.paths("*/torch-*.whl", method="GET")
-    assert len(torches) == 1, "the wheel crossed the wire once"
+    torches = far.server.paths(far.torch, method="GET")
+    assert len(torches) == 1, "it crossed the wire once"
     assert [path for path in stage.published() if path.endswith(".tmp")] == []
 
 
 @pytest.mark.torch
-def test_eight_builds_of_real_torch_make_one_environment(tmp_path: Path, far: Scene) -> None:
+@pytest.mark.parametrize("far", ["pip"], indirect=True)
+def test_eight_builds_of_real_torch_make_one_environment(tmp_path: Path, far: Far) -> None:
     wheels = torch_folder(os.environ)
     if wheels is None:
         pytest.skip(f"no find-links folder of pip holds a torch wheel for Python {HERE}")
-    stage = stage_in(tmp_path, far, native_matrix({"cpuonly": CPU}), TORCHMATRIX_MIRRORS=f"pytorch={wheels}")
+    stage = stage_in(tmp_path, far, far.matrix({"cpuonly": CPU}), TORCHMATRIX_MIRRORS=f"pytorch={wheels}")
     answers = all_at_once(stage, [("build", "--no-verify")] * AT_ONCE)
     assert_made_once(stage, answers)
     libraries = list(environments(stage)[0].rglob("libtorch_cpu.so"))
@@ -91,48 +82,51 @@ def test_eight_builds_of_real_torch_make_one_environment(tmp_path: Path, far: Sc
     assert libraries[0].stat().st_size > 50_000_000
 
 
-def test_eight_locks_of_one_matrix_give_what_one_gives(tmp_path: Path, far: Scene) -> None:
-    matrix = native_matrix({"cpuonly": CPU, "cu118": 'accelerator: cu118, torch: "2.7.1"'}, project=True)
+def test_eight_locks_of_one_matrix_give_what_one_gives(tmp_path: Path, far: Far) -> None:
+    matrix = far.matrix({"cpuonly": CPU, "cu118": far.cu118}, project=True)
     alone = stage_in(tmp_path, far, matrix, name="alone", TORCHMATRIX_CACHE=str(tmp_path / "store-of-one"))
     assert alone.run("lock").returncode == 0
     stage = stage_in(tmp_path, far, matrix)
     answers = all_at_once(stage, [("lock",)] * AT_ONCE)
     assert stage.published() == alone.published()
-    assert len(stage.published()) == 6
+    assert len(stage.published()) == 2 * far.files
     for position in range(2):
         assert [answer["cells"][position]["resolved"] for answer in answers].count(True) == 1
 
 
-def test_eight_projects_that_share_a_store_get_the_same_lockfiles(tmp_path: Path, far: Scene) -> None:
-    matrix = native_matrix({"cpuonly": CPU})
+def test_eight_projects_that_share_a_store_get_the_same_lockfiles(tmp_path: Path, far: Far) -> None:
+    matrix = far.matrix({"cpuonly": CPU})
     stages = [stage_in(tmp_path, far, matrix, name=f"project-{number}") for number in range(AT_ONCE)]
     running = [stage.start("lock", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for stage in stages]
     errors = [process.communicate(timeout=300)[1] for process in running]
     assert [process.returncode for process in running] == [0] * AT_ONCE, errors
-    assert len(stages[0].published()) == 3
+    assert len(stages[0].published()) == far.files
     assert all(stage.published() == stages[0].published() for stage in stages)
 
 
-def test_different_cells_at_once_share_a_store(tmp_path: Path, far: Scene) -> None:
+def test_different_cells_at_once_share_a_store(tmp_path: Path, far: Far) -> None:
     targets = {
-        "plain": "accelerator: cpu",
+        "plain": "accelerator: cpu, conda-packages: [pyyaml]",  # torch's conda package needs numpy anyway
         "numeric": CPU,
         "pictures": "accelerator: cpu, packages: [pillow]",
-        "cu118": 'accelerator: cu118, torch: "2.7.1"',
+        "cu118": far.cu118,
     }
-    stage = stage_in(tmp_path, far, native_matrix(targets, project=True))
-    answers = all_at_once(stage, [("build", "--no-verify", CELL + target) for target in targets])
+    stage = stage_in(tmp_path, far, far.matrix(targets, project=True))
+    answers = all_at_once(stage, [("build", "--no-verify", far.cell(target)) for target in targets])
     cells = [answer["cells"][0] for answer in answers]
-    assert [cell["id"] for cell in cells] == [CELL + target for target in targets]
+    assert [cell["id"] for cell in cells] == [far.cell(target) for target in targets]
     assert all(cell["created"] for cell in cells)
     assert len(environments(stage)) == 4
+    if far.backend == "conda":
+        modules = [path for place in environments(stage) for path in place.glob("lib/*/site-packages/filelock/*.py")]
+        assert {(path.stat().st_ino, path.stat().st_nlink) for path in modules} == {(modules[0].stat().st_ino, 5)}
     again = stage.run("lock", "--check")
     assert again.returncode == 0, again.stderr
-    assert len(stage.published()) == 12
+    assert len(stage.published()) == 4 * far.files
 
 
-def test_cells_with_the_same_artifacts_share_one_environment(tmp_path: Path, far: Scene) -> None:
+def test_cells_with_the_same_artifacts_share_one_environment(tmp_path: Path, far: Far) -> None:
     targets = {"one": CPU, "two": CPU, "three": CPU}
-    stage = stage_in(tmp_path, far, native_matrix(targets))
-    answers = all_at_once(stage, [("build", "--no-verify", CELL + target) for target in targets])
+    stage = stage_in(tmp_path, far, far.matrix(targets))
+    answers = all_at_once(stage, [("build", "--no-verify", far.cell(target)) for target in targets])
     assert_made_once(stage, answers)

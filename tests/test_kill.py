@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.kills import Action, Ground, Kill, Moment, publishing, spread, when_said
+from tests.far import BACKENDS, Far, far_away
+from tests.kills import DOWNLOADING, INSTALLING, RESOLVING, Action, Ground, Kill, Moment, publishing, spread, when_said
 from tests.support.fixtures import clean_environment
-from tests.support.stage import HERE, SCENE_HAS_IT, indexes, native_matrix, slow_scene
+from tests.support.stage import HERE, SCENE_HAS_IT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from tests.support.pytorch import Scene
 
 pytestmark = [
     pytest.mark.slow,
@@ -24,20 +23,25 @@ pytestmark = [
     pytest.mark.skipif(not SCENE_HAS_IT, reason=f"the fake index has no torch for Python {HERE}"),
 ]
 
-ONE = native_matrix({"cpuonly": "accelerator: cpu, packages: [numpy]"}, project=True)
-TWO = native_matrix(
-    {"cpuonly": "accelerator: cpu, packages: [numpy]", "cu118": 'accelerator: cu118, torch: "2.7.1"'}, project=True
-)
-OLDER = native_matrix(
-    {"cpuonly": "accelerator: cpu", "cu118": 'accelerator: cu118, torch: "2.7.1", packages: [pillow]'}
-)
+
+@pytest.fixture(params=BACKENDS)
+def far(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Far]:
+    """Servers 20 ms away."""
+    packages = request.getfixturevalue("conda_folder" if request.param == "conda" else "scene_wheels")
+    with far_away(request.param, packages, tmp_path, 0.02) as made:
+        yield made
 
 
-@pytest.fixture
-def far(scene_wheels: Path) -> Iterator[Scene]:
-    """Indexes 20 ms away."""
-    with slow_scene(scene_wheels, 0.02) as scene:
-        yield scene
+def one(far: Far) -> str:
+    return far.matrix({"cpuonly": "accelerator: cpu, packages: [numpy]"}, project=True)
+
+
+def two(far: Far) -> str:
+    return far.matrix({"cpuonly": "accelerator: cpu, packages: [numpy]", "cu118": far.cu118}, project=True)
+
+
+def older(far: Far) -> str:
+    return far.matrix({"cpuonly": "accelerator: cpu", "cu118": f"{far.cu118}, packages: [pillow]"})
 
 
 def disturb(action: Action, folder: Path, moments: list[Moment], *, anywhere: int) -> list[Kill]:
@@ -57,22 +61,25 @@ def assert_harmless(kills: list[Kill], *, least: int, phases: set[str]) -> None:
     assert phases <= set(counts), f"phases that no kill hit: {phases - set(counts)}"
 
 
-def test_killed_lock(tmp_path: Path, far: Scene) -> None:
-    action = Action(name="lock", arguments=("lock",), matrix=TWO, env=clean_environment(tmp_path) | indexes(far))
-    moments = when_said("uv pip compile", 2, 0.1) + publishing(3, 0.02)
+def test_killed_lock(tmp_path: Path, far: Far) -> None:
+    env = clean_environment(tmp_path) | far.env
+    action = Action(name="lock", arguments=("lock",), matrix=two(far), env=env)
+    moments = when_said(RESOLVING[far.backend], 2, 0.1) + publishing(3, 0.02)
     assert_harmless(disturb(action, tmp_path, moments, anywhere=3), least=4, phases={"resolve", "publish"})
 
 
-def test_killed_lock_over_an_older_one(tmp_path: Path, far: Scene) -> None:
-    env = clean_environment(tmp_path) | indexes(far)
-    action = Action(name="relock", arguments=("lock",), matrix=TWO, env=env, old=OLDER)
-    moments = when_said("uv pip compile", 1, 0) + publishing(3, 0.02)
+def test_killed_lock_over_an_older_one(tmp_path: Path, far: Far) -> None:
+    env = clean_environment(tmp_path) | far.env
+    action = Action(name="relock", arguments=("lock",), matrix=two(far), env=env, old=older(far))
+    moments = when_said(RESOLVING[far.backend], 1, 0) + publishing(3, 0.02)
     assert_harmless(disturb(action, tmp_path, moments, anywhere=2), least=3, phases={"resolve", "publish"})
 
 
-def test_killed_build(tmp_path: Path, far: Scene) -> None:
-    env = clean_environment(tmp_path) | indexes(far)
-    action = Action(name="build", arguments=("build", "--no-verify"), matrix=ONE, env=env)
-    moments = when_said("uv pip sync", 2, 0.1) + when_said("installing the project", 2, 0.02) + publishing(2, 0.01)
-    kills = disturb(action, tmp_path, moments, anywhere=4)
+def test_killed_build(tmp_path: Path, far: Far) -> None:
+    env = clean_environment(tmp_path) | far.env
+    action = Action(name="build", arguments=("build", "--no-verify"), matrix=one(far), env=env)
+    moments = when_said(INSTALLING[far.backend], 2, 0.1) + when_said("installing the project", 2, 0.02)
+    if far.backend == "conda":  # packages are unpacked and linked after the last word about downloads
+        moments += when_said(DOWNLOADING, 6, 0.3)
+    kills = disturb(action, tmp_path, moments + publishing(2, 0.01), anywhere=4)
     assert_harmless(kills, least=6, phases={"install", "project", "publish"})

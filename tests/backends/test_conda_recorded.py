@@ -52,7 +52,7 @@ def solver(recorded_channels: Path, tmp_path_factory: pytest.TempPathFactory) ->
     )
     channels = Channels(config, {})
     repodata = Repodata(Store(folder), Web(config), channels, offline=True)
-    return Solver(repodata, channels, load_catalog(), Opened(), scratch=folder)
+    return Solver(repodata, channels, load_catalog(), Opened())
 
 
 def solve(solver: Solver, folder: Path, as_of: dt.date | None, **settings: str) -> dict[str, Artifact]:
@@ -207,7 +207,7 @@ NONE = [
     (
         {"torch": "2.2.0", "python": "3.12", "accelerator": "cpu", "source": "pytorch-conda"},
         "py312-stable-here-conda: no solution with pytorch-conda, conda-forge\n"
-        "    pytorch ==2.2.0 *_cpu_* from pytorch-conda cannot be installed because there are no viable options:\n"
+        "    pytorch ==2.2.0 *_cpu_* cannot be installed because there are no viable options:\n"
         "    └─ pytorch 2.2.0 would require\n"
         "       └─ python >=3.11,<3.12.0a0, for which no candidates were found.",
         "ask for another version, or take torch from conda-forge (source: conda-forge)",
@@ -216,13 +216,13 @@ NONE = [
         {"torch": "2.6.0", "python": "3.11", "accelerator": "cu118"},
         "py311-stable-here-conda: no solution with conda-forge: conda-forge was seen with CUDA 11.8 builds of torch for "
         "2.1.0 to 2.4.0 only (as of 2026-11-21)\n"
-        "    No candidates were found for pytorch ==2.6.0 cuda118* from conda-forge.",
+        "    No candidates were found for pytorch ==2.6.0 cuda118*.",
         "ask for another version of torch, Python or the package that is named above",
     ),
     (
         {"torch": "2.12.0", "python": "3.11", "accelerator": "cpu", "more": ', glibc: "2.12"'},
         "py311-stable-here-conda: no solution with conda-forge\n"
-        "    pytorch ==2.12.0 cpu* from conda-forge cannot be installed because there are no viable options:\n"
+        "    pytorch ==2.12.0 cpu* cannot be installed because there are no viable options:\n"
         "    └─ pytorch 2.12.0 would require\n"
         "       └─ __glibc >=2.17,<3.0.a0, for which no candidates were found.\n"
         "the target brings: __unix=0=0, __linux=4.18=0, __glibc=2.12=0, __archspec=1=x86_64",

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from tests.cli.project import CELL, SMALL, artifacts, record, stage
+from tests.cli.project import CELL, artifacts, record, stage
+from tests.support.backends import CONDA, CONDA_CELL
 from tests.support.conda import Channel
 from tests.support.conda_scene import CondaScene
 from tests.support.wheels import build_wheel
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from tests.support.stage import Stage
 
 BACKENDS = ("pip", "conda")
-CONDA_CELL = f"{CELL}-conda"
-CONDA_SMALL = f"{SMALL}backend: conda\n"
-"""`SMALL` for conda; its cell is `CONDA_CELL`."""
 NEWER = "2027-02-01T00:00:00.000000Z"
 
 
@@ -122,5 +120,5 @@ def ground_for(backend: str, folder: Path, request: pytest.FixtureRequest, *, sh
     fixture = {"pip": "scene", "conda": "conda_scene"}[backend]
     scene = request.getfixturevalue(f"shared_{fixture}" if shared else fixture)
     if isinstance(scene, CondaScene):
-        return Ground(at=stage(folder, None, CONDA_SMALL, **scene.env), scene=scene, folder=folder)
+        return Ground(at=stage(folder, None, CONDA, **scene.env), scene=scene, folder=folder)
     return Ground(at=stage(folder, scene), scene=scene, folder=folder)

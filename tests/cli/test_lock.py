@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.cli.both import BACKENDS, CONDA_CELL, CONDA_SMALL, Ground, ground_for
+from tests.cli.both import BACKENDS, Ground, ground_for
 from tests.cli.project import CELL, SMALL, answer, artifacts, must, record, stage
+from tests.support.backends import CONDA, CONDA_CELL
 from tests.support.conda_scene import CondaScene
 from tests.support.pytorch import OLD, Scene
 from tests.support.stage import HERE, SCENE_HAS_IT, Stage
@@ -292,7 +293,7 @@ needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not i
 @pytest.fixture(scope="module")
 def conda_locked(tmp_path_factory: pytest.TempPathFactory, shared_conda_scene: CondaScene) -> Stage:
     """The lockfile of a conda cell."""
-    at = stage(tmp_path_factory.mktemp("conda-locked"), None, CONDA_SMALL, **shared_conda_scene.env)
+    at = stage(tmp_path_factory.mktemp("conda-locked"), None, CONDA, **shared_conda_scene.env)
     must(at.run("lock"))
     return at
 

@@ -11,21 +11,33 @@ from urllib.parse import quote, unquote
 
 import pytest
 
-from tests.cli.project import CELL, SMALL, must, stage
+from tests.cli.project import CELL, SMALL, closed_port, must, stage
+from tests.support.backends import CONDA, CONDA_CELL
+from tests.support.conda import Channel
+from tests.support.conda_scene import modules
+from tests.support.index import FakeIndex
 from tests.support.stage import SCENE_HAS_IT, native_matrix, write_project
 
 if TYPE_CHECKING:
     import subprocess
+    from collections.abc import Callable
     from pathlib import Path
 
-    from tests.support.index import FakeIndex
+    from tests.support.conda_scene import CondaScene
     from tests.support.pytorch import Scene
     from tests.support.stage import Stage
 
 USER, PASSWORD = "robot", "Zq7/hunt@er2:%x"
 WRONG = "Wr0ng/one@er2:%x"
 built = pytest.mark.skipif(not SCENE_HAS_IT, reason="the fake torch has no wheel for the running Python")
-WAYS = ("mirrors", "default index", "pip.conf", "variables", "netrc", "keyring")
+WAYS = {
+    "pip": ("mirrors", "default index", "pip.conf", "variables", "netrc", "keyring"),
+    "conda": ("mirrors", "variables", "netrc", "keyring", "token"),
+}
+TOKEN = "tk-Zq7hunter2xy"
+"""In the address, as conda channels have it: /t/TOKEN/."""
+NOT_WRONG = ("token",)
+"""A wrong token is an address at which nothing is."""
 
 _WATCHED = """
 import sys
@@ -53,6 +65,14 @@ main()
 """
 
 
+def each_way(*, only: tuple[str, ...] = (), leave: tuple[str, ...] = ()) -> pytest.MarkDecorator:
+    """Every way of both backends, as far as it is named in ``only``."""
+    pairs = [(backend, way) for backend, ways in WAYS.items() for way in ways]
+    return pytest.mark.parametrize(
+        ("backend", "way"), [pair for pair in pairs if pair[1] in (only or pair) and pair[1] not in leave]
+    )
+
+
 def forms(password: str) -> list[bytes]:
     """How a password may be written down."""
     basic = base64.b64encode(f"{USER}:{password}".encode()).rstrip(b"=")
@@ -65,18 +85,26 @@ def with_login(url: str, password: str = PASSWORD) -> str:
 
 
 class Guarded:
-    """A project whose two indexes want credentials, said in one of the ways; what says it is kept apart."""
+    """A project whose servers want credentials, said in one of the ways; what says it is kept apart."""
 
-    def __init__(self, folder: Path, scene: Scene, way: str, *, password: str = PASSWORD, matrix: str = SMALL) -> None:
-        self.folder, self.scene, self.password = folder / "all", scene, password
+    cell, matrix = CELL, SMALL
+
+    def __init__(self, folder: Path, scene: Scene, way: str, *, password: str = PASSWORD, matrix: str = "") -> None:
+        self.scene = scene
+        self.servers = (scene.pytorch, scene.default)
+        env = {"TORCHMATRIX_MIRRORS": f"pytorch={scene.pytorch_url}", "TORCHMATRIX_DEFAULT_INDEX": scene.default_url}
+        self._prepare(folder, way, password, matrix, env)
+
+    def _prepare(self, folder: Path, way: str, password: str, matrix: str, env: dict[str, str]) -> None:
+        self.folder, self.password = folder / "all", password
         self.own = folder / "own"
         self.own.mkdir()
         self.folder.mkdir()
-        scene.pytorch.auth = scene.default.auth = (USER, PASSWORD)
-        env = {"TORCHMATRIX_MIRRORS": f"pytorch={scene.pytorch_url}", "TORCHMATRIX_DEFAULT_INDEX": scene.default_url}
+        for server in self.servers:
+            server.auth = (USER, PASSWORD)
         env |= {"UV_HTTP_RETRIES": "0", "NETRC": str(self.own / "netrc"), "PIP_CONFIG_FILE": str(self.own / "pip.conf")}
         getattr(self, "_by_" + way.replace(" ", "_").replace(".", "_"))(env)
-        self.at = stage(self.folder, None, matrix, **env)
+        self.at = stage(self.folder, None, matrix or self.matrix, **env)
         if way == "keyring":
             path = f"{self.own}:{self.at.env['PATH']}"
             self.at = replace(self.at, env={**self.at.env, "PATH": path})
@@ -96,8 +124,10 @@ class Guarded:
         text = f"[global]\nindex-url = {with_login(self.scene.default_url, self.password)}\n"
         (self.own / "pip.conf").write_text(text, encoding="utf-8")
 
+    names: tuple[str, ...] = ("PYPI", "PYTORCH")
+
     def _by_variables(self, env: dict[str, str]) -> None:
-        for name in ("PYPI", "PYTORCH"):
+        for name in self.names:
             env |= {f"UV_INDEX_{name}_USERNAME": USER, f"UV_INDEX_{name}_PASSWORD": self.password}
 
     def _by_netrc(self, env: dict[str, str]) -> None:
@@ -107,8 +137,9 @@ class Guarded:
 
     def _by_keyring(self, env: dict[str, str]) -> None:
         user = f"://{USER}@"
-        env["TORCHMATRIX_DEFAULT_INDEX"] = self.scene.default_url.replace("://", user)
-        env["TORCHMATRIX_MIRRORS"] = f"pytorch={self.scene.pytorch_url.replace('://', user)}"
+        for name in ("TORCHMATRIX_DEFAULT_INDEX", "TORCHMATRIX_MIRRORS"):
+            if name in env:
+                env[name] = env[name].replace("://", user)
         env["UV_KEYRING_PROVIDER"] = "subprocess"
         program = self.own / "keyring"
         program.write_text(f"#!/bin/sh\n[ \"$3\" = {USER} ] && printf '%s\\n' '{self.password}'\n", encoding="utf-8")
@@ -132,8 +163,46 @@ class Guarded:
         return found
 
     def received(self) -> set[str | None]:
-        """The logins that the two indexes were shown."""
-        return {login for index in (self.scene.pytorch, self.scene.default) for login in logins(index)}
+        """The logins that the servers were shown."""
+        return {login for index in self.servers for login in logins(index)}
+
+
+class GuardedChannels(Guarded):
+    """The same with the conda channels of a scene; the real ones are behind a proxy that there is not."""
+
+    cell, matrix = CONDA_CELL, CONDA
+    names = ("CONDA_FORGE", "PYTORCH_CONDA", "NVIDIA")
+
+    def __init__(
+        self, folder: Path, conda: CondaScene, way: str, *, password: str = PASSWORD, matrix: str = ""
+    ) -> None:
+        self.conda, self.servers = conda, (conda.server,)
+        dead = f"http://127.0.0.1:{closed_port()}"
+        env = {**conda.env, "HTTPS_PROXY": dead, "https_proxy": dead}
+        self._prepare(folder, way, TOKEN if way == "token" else password, matrix, env)
+
+    def _by_mirrors(self, env: dict[str, str]) -> None:
+        env["TORCHMATRIX_MIRRORS"] = with_login(env["TORCHMATRIX_MIRRORS"], self.password)
+
+    def _by_token(self, env: dict[str, str]) -> None:
+        server = self.conda.server
+        server.auth = None
+        for path in list(server._bodies):
+            server.put(f"/t/{TOKEN}{path}", server._bodies[path].content)
+            server.drop(path)
+        env["TORCHMATRIX_MIRRORS"] = env["TORCHMATRIX_MIRRORS"].replace(server.url, f"{server.url}/t/{TOKEN}")
+
+
+@pytest.fixture
+def guard(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., Guarded]:
+    """Makes the guarded project of a backend: ``guard(backend, way, password=…, matrix=…)``."""
+
+    def made(backend: str, way: str, **more: str) -> Guarded:
+        if backend == "conda":
+            return GuardedChannels(tmp_path, request.getfixturevalue("conda_scene"), way, **more)
+        return Guarded(tmp_path, request.getfixturevalue("scene"), way, **more)
+
+    return made
 
 
 def logins(index: FakeIndex) -> set[str | None]:
@@ -142,29 +211,37 @@ def logins(index: FakeIndex) -> set[str | None]:
     return {base64.b64decode(text.removeprefix("Basic ")).decode() if text else None for text in headers}
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_lock_and_doctor_keep_credentials_to_themselves(tmp_path: Path, scene: Scene, way: str) -> None:
-    guarded = Guarded(tmp_path, scene, way)
+def shown(way: str) -> str | None:
+    """The login that a server sees."""
+    return None if way == "token" else f"{USER}:{PASSWORD}"
+
+
+@each_way()
+def test_lock_and_doctor_keep_credentials_to_themselves(guard: Callable[..., Guarded], backend: str, way: str) -> None:
+    guarded = guard(backend, way)
     must(guarded.run("-v", "lock"))
     first = guarded.at.published()
     answer = json.loads(must(guarded.run("--json", "lock", "--upgrade")).stdout)
     must(guarded.run("lock", "--check"))
+    must(guarded.run("-v", "lock", "--check", "--online"))
+    must(guarded.run("--json", "lock", "--check", "--online"))
     must(guarded.run("doctor"))
     must(guarded.run("--json", "doctor"))
     must(guarded.run("list", "--all"))
-    must(guarded.run("export", CELL, "--format", "requirements.txt"))
-    assert answer["cells"][0]["id"] == CELL
+    for name in ("requirements.txt",) if backend == "pip" else ("explicit", "environment.yml", "conda-lock.yml"):
+        must(guarded.run("export", guarded.cell, "--format", name))
+    assert answer["cells"][0]["id"] == guarded.cell
     assert guarded.at.published() == first
     assert first, "something was published"
-    assert f"{USER}:{PASSWORD}" in guarded.received(), "both indexes want it, so it was sent"
+    assert shown(way) in guarded.received(), "all servers want it, so it was sent"
     assert guarded.leaks() == []
 
 
 @built
-@pytest.mark.parametrize("way", WAYS)
-def test_build_keeps_credentials_to_itself(tmp_path: Path, scene: Scene, way: str) -> None:
-    matrix = native_matrix({"cpuonly": "accelerator: cpu"}, project=True)
-    guarded = Guarded(tmp_path, scene, way, matrix=matrix)
+@each_way()
+def test_build_keeps_credentials_to_itself(guard: Callable[..., Guarded], backend: str, way: str) -> None:
+    matrix = native_matrix({"cpuonly": "accelerator: cpu"}, project=True) + f"backend: {backend}\n"
+    guarded = guard(backend, way, matrix=matrix)
     write_project(guarded.at.project, matrix)
     log = guarded.own / "commands"
     watched = replace(guarded.at, program=(sys.executable, "-c", _WATCHED, str(log)))
@@ -176,8 +253,8 @@ def test_build_keeps_credentials_to_itself(tmp_path: Path, scene: Scene, way: st
     guarded.run("report")
     assert guarded.leaks() == []
     arguments = log.read_text(encoding="utf-8")
-    assert "sync" in arguments.split()
-    assert [secret for secret in forms(PASSWORD) if secret.decode() in arguments] == [], "others see command lines"
+    assert ("sync" if backend == "pip" else "install") in arguments.split()
+    assert [secret for secret in forms(guarded.password) if secret.decode() in arguments] == [], "others see them"
 
 
 @pytest.mark.parametrize("way", ["mirrors", "default index", "pip.conf", "variables"])
@@ -188,9 +265,11 @@ def test_another_server_is_shown_nothing(tmp_path: Path, scene: Scene, way: str)
     assert logins(scene.files) == {None}
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_a_wrong_password_is_refused_without_being_repeated(tmp_path: Path, scene: Scene, way: str) -> None:
-    guarded = Guarded(tmp_path, scene, way, password=WRONG)
+@each_way(leave=NOT_WRONG)
+def test_a_wrong_password_is_refused_without_being_repeated(
+    guard: Callable[..., Guarded], backend: str, way: str
+) -> None:
+    guarded = guard(backend, way, password=WRONG)
     outcome = guarded.run("-v", "lock")
     assert outcome.returncode != 0
     assert "401" in outcome.stderr
@@ -202,22 +281,47 @@ def test_a_wrong_password_is_refused_without_being_repeated(tmp_path: Path, scen
     assert guarded.leaks() == []
 
 
-@pytest.mark.parametrize("way", ["mirrors", "netrc", "variables"])
-@pytest.mark.parametrize("fault", ["404", "500", "reset", "moved"])
-def test_a_failing_server_makes_nobody_talk(tmp_path: Path, scene: Scene, way: str, fault: str) -> None:
-    guarded = Guarded(tmp_path, scene, way)
-    for index in (scene.pytorch, scene.default):
+@each_way(only=("mirrors", "netrc", "variables", "token"))
+@pytest.mark.parametrize("fault", ["404", "500", "reset", "moved", "truncated", "login page"])
+def test_a_failing_server_makes_nobody_talk(guard: Callable[..., Guarded], backend: str, way: str, fault: str) -> None:
+    guarded = guard(backend, way)
+    for index in guarded.servers:
         if fault == "reset":
             index.fail("*", reset=True)
+        elif fault == "truncated":
+            index.fail("*", truncate=True)
+        elif fault == "login page":
+            for path in list(index._bodies):
+                index.put(path, b"<!DOCTYPE html><title>Log in</title>", "text/html")
         elif fault == "moved":
-            index.fail("*", redirect=with_login(f"{scene.files.url}/nothing/here/"))
+            index.fail("*", redirect=with_login(f"{index.url}/nothing/here/"))
         else:
             index.fail("*", status=int(fault))
-    assert guarded.run("-v", "lock").returncode != 0
-    assert guarded.run("--json", "lock").returncode != 0
+    wants = fault == "login page" and backend == "pip"  # its pages are made, and all that is wrong is in the wheels
+    assert guarded.run("-v", "lock").returncode != 0 or wants
+    assert guarded.run("--json", "lock").returncode != 0 or wants
     guarded.run("--json", "build")
     guarded.run("doctor")
-    assert not guarded.at.published()
+    assert not guarded.at.published() or wants
+    assert guarded.leaks() == []
+
+
+@each_way(only=("mirrors", "netrc", "variables", "token"))
+@pytest.mark.parametrize("fault", ["404", "500", "reset", "truncated", "moved"])
+def test_a_file_that_fails_makes_nobody_talk(guard: Callable[..., Guarded], backend: str, way: str, fault: str) -> None:
+    """Locked, and then the packages cannot be had."""
+    guarded = guard(backend, way)
+    must(guarded.run("lock"))
+    for index in (*guarded.servers, *((guarded.scene.files,) if backend == "pip" else ())):
+        for pattern in ("*.whl", "*.conda"):
+            if fault in ("reset", "truncated"):
+                index.fail(pattern, reset=fault == "reset", truncate=fault == "truncated")
+            elif fault == "moved":
+                index.fail(pattern, redirect=with_login(f"{index.url}/nothing/here.whl"))
+            else:
+                index.fail(pattern, status=int(fault))
+    assert guarded.run("-v", "build", "--no-verify").returncode in (4, 5)
+    assert guarded.run("--json", "build", "--no-verify").returncode in (4, 5)
     assert guarded.leaks() == []
 
 
@@ -237,6 +341,35 @@ def test_a_private_source_in_the_matrix_has_its_credentials_elsewhere(tmp_path: 
         (guarded.at.project / "matrix.yaml").unlink()
     assert "matrix.yaml:6:25: sources.corp.index: carries credentials, and this file is committed" in outcome.stderr
     assert "UV_INDEX_<NAME>_PASSWORD" in outcome.stderr
+    assert guarded.leaks() == []
+
+
+def test_a_private_conda_channel_has_its_credentials_elsewhere(tmp_path: Path, conda_scene: CondaScene) -> None:
+    channel = Channel(folder=tmp_path / "channel")
+    channel.add("corp-lib", "1.0", noarch="python", files=modules("site-packages", "corp-lib", "1.0"))
+    channel.index()
+    with FakeIndex(auth=(USER, PASSWORD)) as corp:
+        address = channel.serve(corp, "/corp")
+        source = f'sources: {{corp: {{conda-channel: "{address}", packages: ["corp-*"]}}}}\n'
+        matrix = CONDA.replace("[numpy]", "[corp-lib]") + source
+        guarded = GuardedChannels(tmp_path, conda_scene, "variables", matrix=matrix)
+        assert "127.0.0.1: linux-64/repodata.json.zst answered 401" in must(guarded.run("lock"), 4).stderr
+        login = {"UV_INDEX_CORP_USERNAME": USER, "UV_INDEX_CORP_PASSWORD": PASSWORD}
+        at = replace(guarded.at, env={**guarded.at.env, **login})
+        must(guarded.run("-v", "build", "--no-verify", at=at))
+    record = guarded.at.published()[f"{CONDA_CELL}/cell.json"].decode()
+    assert json.loads(record)["inputs"]["sources"]["corp"]["conda-channel"] == address
+    assert f"{USER}:{PASSWORD}" in logins(corp)
+    matrix_file = guarded.at.project / "matrix.yaml"
+    try:
+        for secret in (with_login(address), address.replace("/corp", f"/t/{TOKEN}/corp")):
+            matrix_file.write_text(matrix.replace(address, secret), encoding="utf-8")
+            said = must(guarded.run("lock"), 2).stderr
+            assert "sources.corp.conda-channel: carries credentials, and this file is committed" in said
+            assert TOKEN not in said
+            must(guarded.run("doctor"))
+    finally:
+        matrix_file.unlink()
     assert guarded.leaks() == []
 
 

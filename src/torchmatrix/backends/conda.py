@@ -103,7 +103,7 @@ class CondaBackend:
         return _Parts(
             web=web,
             channels=channels,
-            solver=Solver(repodata, channels, self._catalog, opened, scratch=self._store.root / "repodata"),
+            solver=Solver(repodata, channels, self._catalog, opened),
             files=files,
             linker=Linker(files, channels, self._store.root / PACKAGES),
             shared=SharedResolutions(),

@@ -7,18 +7,19 @@ fields are always apart.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from torchmatrix.errors import UsageError
 from torchmatrix.matrix.model import TorchKind
-from torchmatrix.sources.channels import CONDA_FORGE, PYTORCH_CONDA, ChannelName
+from torchmatrix.sources.channels import PYTORCH_CONDA
 from torchmatrix.target import AcceleratorKind, Platform
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Collection, Iterable
 
     from packaging.requirements import Requirement
     from packaging.specifiers import Specifier, SpecifierSet
@@ -73,10 +74,7 @@ class Question:
     specs: tuple[str, ...]
     constraints: tuple[str, ...]
     virtual: tuple[VirtualPackage, ...]
-    channels: tuple[ChannelName, ...]
     remarks: tuple[str, ...] = ()
-    pinned: dict[str, str] = field(default_factory=dict)
-    """Conda package -> source that it must come from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,23 +112,18 @@ def virtual_packages(target: Target) -> tuple[VirtualPackage, ...]:
     return tuple(found)
 
 
-def question(cell: Cell, demands: Demands, names: Names, address: Callable[[ChannelName], str]) -> Question:
+def question(cell: Cell, demands: Demands, names: Names) -> Question:
     """What is asked for ``cell``; `UsageError` names packages that no conda channel of the cell has."""
-    channels = tuple(ChannelName.parse(text) for text in cell.conda_channels)
-    family = next((channel for channel in channels if channel.source == cell.source), ChannelName(cell.source))
     remarks: list[str] = []
-    specs = [python_spec(cell.python)]
-    specs += [f"{address(family)}::{text}" for text in family_specs(cell)]
+    specs = [python_spec(cell.python), *family_specs(cell)]
     missing: list[str] = []
     for requirement in demands.requirements:
         name = _conda_name(requirement, cell, names, remarks, missing)
         if name is not None and name != PYTORCH:
-            prefix = f"{address(family)}::" if name in FAMILY else ""
-            specs.append(prefix + _companion(name, requirement.specifier, cell))
+            specs.append(_companion(name, requirement.specifier, cell))
         elif name is not None:
             specs.append(_spec(PYTORCH, versions(requirement.specifier)))
-    wanted = [_exact(text) for text in cell.conda_packages]
-    specs += [f"{address(family)}::{text}" if text.split()[0] in FAMILY else text for text in wanted]
+    specs += [_exact(text) for text in cell.conda_packages]
     if missing:
         raise _no_such_package(cell, missing)
     constraints = [*family_constraints(cell)]
@@ -138,15 +131,11 @@ def question(cell: Cell, demands: Demands, names: Names, address: Callable[[Chan
         name = _conda_name(requirement, cell, names, [], [])
         if name is not None:
             constraints.append(_spec(name, versions(requirement.specifier)))
-    # A package of the family that turns up from below has to come from its source too.
-    constraints += [f"{address(family)}::{name}" for name in FAMILY if family.source != CONDA_FORGE or name in _BUILDS]
     return Question(
         specs=tuple(dict.fromkeys(specs)),
         constraints=tuple(dict.fromkeys(constraints)),
         virtual=virtual_packages(cell.target),
-        channels=channels,
         remarks=tuple(dict.fromkeys(remarks)),
-        pinned=dict.fromkeys(FAMILY, family.source),
     )
 
 
@@ -229,7 +218,10 @@ def _clause(specifier: Specifier) -> str:
         case "===":
             return f"=={version}"
         case "~=":
-            return f">={version},{version.rpartition('.')[0]}.*"
+            shared = ".".join(str(part) for part in Version(version).release[:-1])
+            return f">={version},{shared}.*"
+        case "<" if not Version(version).is_prerelease:
+            return f"<{version}a0"  # PEP 440 leaves out pre-releases of what is excluded, conda's order does not
         case _:
             return f"{operator}{version}"
 

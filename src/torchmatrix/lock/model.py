@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 """Version of cell.json that this release writes; a newer one is refused with exit 2."""
+
+
+_SITE_PACKAGES = re.compile(r"(?:lib/python3\.[0-9]{1,2}t?|Lib)/site-packages")
 
 
 class HashFrom(StrEnum):
@@ -45,6 +49,16 @@ class CondaBuild:
     constrains: tuple[str, ...] = ()
     site_packages: str | None = None
     """Where noarch packages go, below the prefix; only a package of Python says it (CEP 17)."""
+
+    def __post_init__(self) -> None:
+        """``ValueError`` for what would lead out of an environment, or out of a line of a lockfile."""
+        if self.site_packages is not None and not _SITE_PACKAGES.fullmatch(self.site_packages):
+            raise ValueError(f"{self.site_packages!r} is no folder for noarch packages")
+        if self.noarch not in (None, "python", "generic"):
+            raise ValueError(f"noarch is {self.noarch!r}")
+        for text in (self.build, self.subdir, *self.depends, *self.constrains):
+            if not text.isprintable() or not text.isascii():
+                raise ValueError(f"{text!r} is not one line of ASCII")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +127,10 @@ class Lockfile:
             "platform": self.platform,
             "python": self.python,
             "backend": self.backend,
-            "artifacts": [[a.name, str(a.version), a.file, a.sha256, a.source] for a in self.artifacts],
+            "artifacts": [
+                [a.name, str(a.version), a.file, a.sha256, a.source, *(_conda_identity(a.conda) if a.conda else ())]
+                for a in self.artifacts
+            ],
         }
         return digest_of(identity)
 
@@ -140,6 +157,20 @@ class Lockfile:
     def known_bytes(self) -> int:
         """Sum of the sizes that are known."""
         return sum(artifact.size or 0 for artifact in self.artifacts)
+
+
+def _conda_identity(conda: CondaBuild) -> tuple[object, ...]:
+    """What the installer, and the formats for others, take from the record and not from the package."""
+    return (
+        conda.subdir,
+        conda.build,
+        conda.number,
+        conda.noarch,
+        conda.site_packages,
+        conda.md5,
+        list(conda.depends),
+        list(conda.constrains),
+    )
 
 
 def digest_of(value: object) -> str:

@@ -115,6 +115,8 @@ def _parse(data: Mapping[str, Any]) -> Lockfile:
     for name, value in plain.items():
         if not isinstance(value, str) and not (name == "floor" and value is None):
             raise TypeError(f"{name} must be a string")
+        if not str(value).isprintable():
+            raise ValueError(f"{name} is not one line of text")
     conda = data["backend"] == CONDA
     artifacts = tuple(_parse_artifact(item, conda=conda) for item in data["artifacts"])
     artifacts += tuple(_parse_artifact(item, conda=False) for item in data.get("pip", ()))
@@ -165,8 +167,6 @@ def _parse_conda(item: Mapping[str, Any]) -> CondaBuild:
     md5, noarch, number = item["md5"], item.get("noarch"), item["number"]
     if md5 is not None and not re.fullmatch(r"[0-9a-f]{32}", md5):
         raise ValueError(f"{item['name']}: md5 is not 32 hexadecimal digits")
-    if noarch not in (None, "python", "generic"):
-        raise ValueError(f"{item['name']}: noarch is {noarch!r}")
     if not isinstance(number, int) or isinstance(number, bool):
         raise TypeError(f"{item['name']}: number is no build number")
     return CondaBuild(
@@ -187,6 +187,9 @@ def _parse_artifact(item: Mapping[str, Any], *, conda: bool) -> Artifact:
         raise ValueError(f"{item['name']}: sha256 is not 64 hexadecimal digits")
     if "/" in item["file"] or "\\" in item["file"]:
         raise ValueError(f"{item['name']}: file is a path")
+    for key in ("name", "version", "file", "source", "path"):
+        if not str(item[key] or "").isprintable():  # it stands in lines of lockfiles that others read
+            raise ValueError(f"{item['name']!r}: {key} is not one line of text")
     size = item["size"]
     if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 0):
         raise TypeError(f"{item['name']}: size is not a number of bytes")

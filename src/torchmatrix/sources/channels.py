@@ -93,9 +93,10 @@ class Channels:
         label = folders[1] if folders[0] == "label" and len(folders) == 4 else None
         return ChannelName(artifact.source, label)
 
-    def own(self, source: str) -> str:
-        """The configured address of a source, its token included: for asking, not for showing."""
-        return self._address(source)
+
+def package_stem(file: str) -> str:
+    """The name of a package's file without its ending, which is that of its folder where it is unpacked."""
+    return file.removesuffix(".conda").removesuffix(".tar.bz2")
 
 
 def plain_base(address: str) -> str:
