@@ -7,7 +7,7 @@
 #     "filelock>=3.16",
 #     "packaging>=25.0",
 #     "platformdirs>=4.3",
-#     "py-rattler>=0.28,<1",
+#     "py-rattler>=0.28,<0.29",
 #     "pyyaml>=6.0.2",
 #     "urllib3>=2.2",
 #     "uv>=0.9,<1",

@@ -49,7 +49,7 @@ def lines_of(text: str) -> list[str]:
 def test_the_format_is_the_one_that_others_have_hashes_of(tmp_path: Path) -> None:
     written = write.write_bundle(CONDA.lockfile, b"{}\n", stored(tmp_path / "a", CONDA), tmp_path / "cell.tar")
     # Whoever changes it on purpose says so: bundles of one lockfile differ from those of earlier releases then.
-    assert written.sha256 == "13b5e45e116165dc1d8a7bbfa112b4dbf83682630db55fd1386891115ae37f40"
+    assert written.sha256 == "e31a26add2b2095ca7dd021956a554d7c2eebf392130365204df8b2765714311"
 
 
 # what conda and micromamba read
@@ -304,7 +304,7 @@ def like(one: Artifact, **change: Any) -> dict[str, Any]:
     ("change", "words"),
     [
         (like(NUMPY, name="-c"), "'-c' is no name of a conda package"),
-        (like(NUMPY, name="numpy\nevil"), "is no name of a conda package"),
+        (like(NUMPY, name="numpy\nevil"), "name is not one line of text"),
         (like(NUMPY, file="numpy.whl"), "'numpy.whl' is not the file name of a conda package"),
         (like(NUMPY, file=".."), "'..' is not the file name of a conda package"),
         (like(NUMPY, file="--x.conda"), "'--x.conda' is not the file name of a conda package"),
@@ -315,10 +315,10 @@ def like(one: Artifact, **change: Any) -> dict[str, Any]:
         (like(NUMPY, source="https://evil"), "is no name of a source"),
         (like(NUMPY, path="../../evil/x.conda"), "is not the path of a file"),
         (like(NUMPY, path="linux-64/.x.conda"), "is not the path of a file"),
-        (like(NUMPY, path="linux-64/x.conda\nhttps://evil.example/x.conda"), "is not the path of a file"),
+        (like(NUMPY, path="linux-64/x.conda\nhttps://evil.example/x.conda"), "path is not one line of text"),
         (like(NUMPY, path="linux-64/x.conda#0"), "is not the path of a file"),
         (like(NUMPY, path="/linux-64/x.conda"), "is not the path of a file"),
-        ({"artifacts": (replace(FILELOCK, path="a\nb"),)}, "filelock: .* is not the path of a file"),
+        ({"artifacts": (replace(FILELOCK, path="a\nb"),)}, "'filelock': path is not one line of text"),
         ({"conda_channels": ("conda-forge", "https://evil.example")}, "is no name of a conda channel"),
         ({"conda_channels": ("nvidia/label/../x",)}, "is no name of a conda channel"),
         (

@@ -21,7 +21,7 @@ from torchmatrix.lock.record import DamagedRecordError, parse_record, read_recor
 PATH = Path("envs/py311-stable-cpuonly/cell.json")
 RELOCK = "run: torchmatrix lock py311-stable-cpuonly"
 
-words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
+words = st.text(st.characters(exclude_categories=["Cs"]).filter(str.isprintable), min_size=1, max_size=12)
 names = st.text(string.ascii_lowercase + string.digits + "-", min_size=1, max_size=12)
 hexadecimal = st.text("0123456789abcdef", min_size=64, max_size=64)
 versions = st.builds(
@@ -52,7 +52,9 @@ conda_builds = st.builds(
     noarch=st.sampled_from([None, "python", "generic"]),
     depends=st.lists(words, max_size=3).map(tuple),
     constrains=st.lists(words, max_size=3).map(tuple),
-    site_packages=st.none() | words,
+    site_packages=st.sampled_from(
+        [None, "lib/python3.11/site-packages", "lib/python3.13t/site-packages", "Lib/site-packages"]
+    ),
 )
 conda_packages = st.builds(
     Artifact,
@@ -227,7 +229,12 @@ def test_the_text_of_a_conda_record() -> None:
     [
         ({"md5": "AB" * 16}, "numpy: md5 is not 32 hexadecimal digits"),
         ({"md5": "ab" * 32}, "numpy: md5 is not 32 hexadecimal digits"),
-        ({"noarch": True}, "numpy: noarch is True"),
+        ({"noarch": True}, "noarch is True"),
+        ({"noarch": "evil"}, "noarch is 'evil'"),
+        ({"site_packages": "../../evil"}, "'../../evil' is no folder for noarch packages"),
+        ({"site_packages": "/evil"}, "'/evil' is no folder for noarch packages"),
+        ({"depends": ["a\nb"]}, "'a\\nb' is not one line of text"),
+        ({"path": "a\nb"}, "'numpy': path is not one line of text"),
         ({"number": "1"}, "numpy: number is no build number"),
         ({"number": True}, "numpy: number is no build number"),
         ({"build": ...}, "missing 'build'"),

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import shutil
 from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from torchmatrix.errors import CellError, HostError, IntegrityError
+from torchmatrix.errors import CellError, HostError, IntegrityError, SourceUnreachableError
 from torchmatrix.files import cannot_write
+from torchmatrix.sources.channels import package_stem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,27 +54,29 @@ class Linker:
         artifacts = request.lockfile.conda_artifacts
         here = asyncio.run(self._here(artifacts))
         absent = [artifact for artifact in artifacts if artifact.file not in here]
-        kept = {artifact.file for artifact in absent if self._files.held(artifact)}
-        fetched = self._files.fetch(request.lockfile, absent, tell=request.tell)
         try:
-            asyncio.run(self._install(request, artifacts, fetched))
+            with self._files.borrowed(request.lockfile, absent, tell=request.tell) as fetched:
+                asyncio.run(self._install(request, artifacts, fetched))
         except InstallFailedError as error:
-            if not here:
-                raise explained(request, str(error)) from error
-            self._again(request, artifacts)
-        self._files.drop(artifact for artifact in absent if artifact.file not in kept)
+            reason = explained(request, str(error))
+            if not here or isinstance(reason, HostError):
+                raise reason from error
+            self._again(request, artifacts, reason)
         self._touch(artifacts)
         self._correct(request, artifacts)
         return _remarks(request, artifacts)
 
-    def _again(self, request: CreateRequest, artifacts: Sequence[Artifact]) -> None:
-        """What an earlier run unpacked may be damaged: everything is fetched, and files that lack are noticed."""
-        fetched = self._files.fetch(request.lockfile, artifacts, tell=request.tell)
+    def _again(self, request: CreateRequest, artifacts: Sequence[Artifact], reason: CellError | HostError) -> None:
+        """What an earlier run unpacked may be damaged: everything is fetched, and files that lack are noticed.
+
+        Raises ``reason``, why the first attempt failed, when that does not help.
+        """
         shutil.rmtree(request.prefix, ignore_errors=True)
         try:
-            asyncio.run(self._install(request, artifacts, fetched, thorough=True))
-        except InstallFailedError as error:
-            raise explained(request, str(error)) from error
+            with self._files.borrowed(request.lockfile, artifacts, tell=request.tell) as fetched:
+                asyncio.run(self._install(request, artifacts, fetched, thorough=True))
+        except (InstallFailedError, SourceUnreachableError) as error:
+            raise reason from error
 
     async def _here(self, artifacts: Sequence[Artifact]) -> set[str]:
         """File names of the packages that an earlier run unpacked; the cache knows them by their sha256."""
@@ -83,7 +87,19 @@ class Linker:
         except OSError as error:
             raise cannot_write(self._packages, error) from error
         index = await PackageCache(self._packages).index()
-        return {one.file for one in artifacts if index.contains_record(self._record(one, None))}
+        known = [one for one in artifacts if index.contains_record(self._record(one, None))]
+        changed = [one for one in known if _was_changed(self._packages / package_stem(one.file))]
+        for artifact in changed:
+            self._discard(artifact)
+        return {one.file for one in known} - {one.file for one in changed}
+
+    def _discard(self, artifact: Artifact) -> None:
+        """Take an unpacked package away: somebody wrote to its files through an environment, where they are links."""
+        folder = self._packages / package_stem(artifact.file)
+        aside = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
+        with suppress(OSError):  # another process has done it
+            folder.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
 
     def _record(self, artifact: Artifact, path: Path | None) -> RepoDataRecord:
         from torchmatrix.lock.formats.rattler_record import repodata_record
@@ -122,7 +138,7 @@ class Linker:
         """Note the use, for the store's collection."""
         for artifact in artifacts:
             with suppress(OSError):
-                os.utime(self._packages / _folder(artifact))
+                os.utime(self._packages / package_stem(artifact.file))
 
     def _url(self, artifact: Artifact) -> str:
         return f"{self._channels.base(artifact.source)}/{quote(artifact.path or artifact.file, safe='/!+~@:,;=%')}"
@@ -131,7 +147,7 @@ class Linker:
         """Say in the environment where its packages come from: what conda and mamba read must not name our files."""
         meta = request.prefix / "conda-meta"
         for artifact in artifacts:
-            path = meta / f"{_folder(artifact)}.json"
+            path = meta / f"{package_stem(artifact.file)}.json"
             try:
                 data = json.loads(path.read_text(encoding="utf-8"))
             except (OSError, ValueError) as error:
@@ -166,9 +182,24 @@ def explained(request: CreateRequest, text: str) -> CellError | HostError:
     )
 
 
-def _folder(artifact: Artifact) -> str:
-    """Name of an unpacked package, and of its record in an environment."""
-    return artifact.file.removesuffix(".conda").removesuffix(".tar.bz2")
+def _was_changed(folder: Path) -> bool:
+    """Whether a file of an unpacked package was written to since: files keep the time that their package gave them."""
+    try:
+        unpacked = folder.with_name(f"{folder.name}.lock").stat().st_mtime_ns
+    except OSError:
+        return True
+    folders = [str(folder)]
+    while folders:
+        try:
+            with os.scandir(folders.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+                    elif entry.stat(follow_symlinks=False).st_mtime_ns > unpacked:
+                        return True
+        except OSError:
+            return True
+    return False
 
 
 def _remarks(request: CreateRequest, artifacts: Sequence[Artifact]) -> tuple[str, ...]:

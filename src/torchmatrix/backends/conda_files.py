@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from torchmatrix.backends import Deviation
@@ -14,12 +14,13 @@ from torchmatrix.backends.conda_repodata import require_same
 from torchmatrix.errors import IntegrityError, SourceUnreachableError
 from torchmatrix.sources.channels import ChannelName
 from torchmatrix.sources.config import local_path
-from torchmatrix.sources.downloads import GoneError, Wanted, gone
+from torchmatrix.sources.downloads import GoneError, Wanted, drift, gone
 from torchmatrix.sources.repodata import failure
 from torchmatrix.sources.routes import unreachable
+from torchmatrix.sources.transfer import hash_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from torchmatrix.backends.conda_repodata import Opened
@@ -47,10 +48,32 @@ class CondaFiles:
         """The file, if it is here already."""
         return self._downloads.held(artifact.file, artifact.sha256)
 
-    def drop(self, artifacts: Iterable[Artifact]) -> None:
-        """Remove downloads that were unpacked, and are not needed any more."""
+    @contextmanager
+    def borrowed(
+        self, lockfile: Lockfile, artifacts: Sequence[Artifact], *, tell: Callable[[str], None]
+    ) -> Iterator[dict[str, Path]]:
+        """`fetch` for one installation: every file is read and has the locked sha256; what was downloaded goes again.
+
+        py-rattler takes files of this machine as they are, so nobody else compares them.
+        """
+        before = {artifact.file for artifact in artifacts if self.held(artifact)}
+        found = self.fetch(lockfile, artifacts, tell=tell)
+        wrong = []
         for artifact in artifacts:
-            if path := self.held(artifact):
+            mine = self._downloads.root in found[artifact.file].parents
+            if mine and artifact.file not in before:  # hashed while it came
+                continue
+            sha256 = hash_file(found[artifact.file]).hexdigest()
+            if sha256 == artifact.sha256:
+                continue
+            if not mine:
+                raise drift(_wanted(artifact, str(found[artifact.file].parent)), sha256)
+            found[artifact.file].unlink(missing_ok=True)
+            wrong.append(artifact)
+        found |= self.fetch(lockfile, wrong, tell=tell)
+        yield found
+        for artifact in artifacts:
+            if artifact.file not in before and (path := self.held(artifact)):
                 with suppress(OSError):
                     path.unlink()
                     path.parent.rmdir()

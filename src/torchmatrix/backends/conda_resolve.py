@@ -84,8 +84,7 @@ def check_variant(cell: Cell, artifacts: Iterable[Artifact]) -> None:
             )
         if found is None:
             continue
-        exact = artifact.name in (PYTORCH, "libtorch")
-        if (found != "cpu") != is_cuda or (is_cuda and exact and found != str(wanted)):
+        if found != (str(wanted) if is_cuda else "cpu"):
             raise IntegrityError(
                 f"{cell}: asked for the {wanted} build, and {artifact.name} {artifact.version} "
                 f"{artifact.conda.build} from {artifact.source} is a {found} build",

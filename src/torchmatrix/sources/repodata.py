@@ -89,7 +89,9 @@ class Repodata:
 
     def _listings(self, channel: ChannelName, platform: str) -> Listings:
         tried: list[Reach] = []
-        for place in self._channels.places(channel):
+        partial: Listings | None = None
+        places = self._channels.places(channel)
+        for place in places:
             try:
                 files = {
                     subdir: path
@@ -99,10 +101,16 @@ class Repodata:
             except SourceUnreachableError as error:
                 tried.append(failure(error, channel.source, place))
                 continue
-            if files:
-                return Listings(channel=channel, files=files, place=place)
-            reason = f"it has neither {platform}/repodata.json nor noarch/repodata.json"
+            found = Listings(channel=channel, files=files, place=place)
+            if len(files) == 2 or (files and place == places[-1]):
+                return found
+            # Half a mirror: what it lacks may be all that matters, and another conda channel would step in for it.
+            partial = partial or (found if platform in files else None)
+            lacks = [f"{one}/repodata.json" for one in (platform, NOARCH) if one not in files]
+            reason = f"it has no {lacks[0]}" if len(lacks) == 1 else f"it has neither {' nor '.join(lacks)}"
             tried.append(Reach(address=place, trouble=Trouble.ANSWER, reason=reason, hint=_HINT))
+        if partial is not None:
+            return partial
         raise unreachable(str(channel), tried)
 
     def _file(self, question: tuple[str, str, str]) -> Path | None:

@@ -1,13 +1,14 @@
 """``environment.yml`` with exact builds, for ``conda env create`` and ``micromamba create``.
 
-The only conda format without hashes: conda solves again, with one build of each package to take.
+The only conda format without hashes: conda solves again, with one build of each package to take from one
+conda channel.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torchmatrix.lock.formats.addresses import Addresses, channel_words
+from torchmatrix.lock.formats.addresses import Addresses, channel_of, channel_words
 from torchmatrix.lock.formats.requirements import requirement
 from torchmatrix.lock.formats.yaml_text import scalar
 
@@ -27,8 +28,10 @@ def render(lockfile: Lockfile, addresses: Addresses) -> str:
         "  - nodefaults",
         "dependencies:",
     ]
+    words = dict(zip(lockfile.conda_channels, channel_words(lockfile, addresses), strict=True))
+    pins = {name: f"{word}::" for name, word in words.items()}
     lines += [
-        f"  - {scalar(f'{artifact.name}={artifact.version}={artifact.conda.build}')}"
+        "  - " + scalar(f"{pins.get(channel_of(artifact), '')}{artifact.name}={artifact.version}={artifact.conda.build}")
         for artifact in sorted(lockfile.conda_artifacts, key=lambda one: one.name)
         if artifact.conda is not None
     ]
