@@ -25,7 +25,7 @@ class Far:
     """A backend and what it takes to use its scene. ``server`` has the files, ``torch`` is the glob of torch's."""
 
     backend: str
-    env: Mapping[str, str]
+    env: dict[str, str]
     server: FakeIndex
     torch: str
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.cli.conda_cells import BOX, CPU, build, one, store
 from tests.cli.project import answer, artifacts, must, stage
-from tests.support.conda_python import TORCH
+from tests.support.pytorch import TORCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

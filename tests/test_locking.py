@@ -191,10 +191,13 @@ CONFLICT = "<<<<<<< HEAD\n=======\n>>>>>>> other\n"
 def test_a_damaged_record_is_resolved_anew_and_said(desk: Desk) -> None:
     desk.lock()
     desk.edit("cell.json", lambda text: text + CONFLICT)
-    desk.told.clear()
-    assert obtain_lockfile(desk.cell, desk.workspace, REUSE).fresh
+    obtained = obtain_lockfile(desk.cell, desk.workspace, REUSE)
+    assert obtained.fresh
     path = desk.folder / "cell.json"
-    assert desk.told[0] == (desk.cell.id, f"{path}: holds a merge conflict (<<<<<<< … >>>>>>>); resolving anew")
+    assert obtained.remarks[0] == (
+        f"{desk.cell}: {path}: holds a merge conflict (<<<<<<< … >>>>>>>); it was resolved anew, and what it had "
+        "locked is not kept"
+    )
     assert desk.backend.requests[-1].previous is None
 
 

@@ -154,6 +154,7 @@ def verify(
         found = None if again else _remembered(entry, fingerprint)
         if found is None:
             workspace.tell(cell.id, "verifying")
+            spec = {**spec, "environment_digest": _digest_before(entry)}
             found = run_probe(
                 environment.python,
                 spec,
@@ -200,6 +201,14 @@ def _remembered(entry: Entry, fingerprint: str) -> Verification | None:
     result = {key: value for key, value in kept["result"].items() if key != "passed"}
     verification = Verification.from_probe(json.dumps(result))
     return verification if verification.passed else None
+
+
+def _digest_before(entry: Entry) -> str | None:
+    """The digest that this very environment had when it was verified before: nobody may have changed it since."""
+    data = entry.read()
+    kept = data.get("verification") if data else None
+    digest = kept["result"].get("environment_digest") if isinstance(kept, dict) else None
+    return str(digest) if digest else None
 
 
 def _remember(entry: Entry, fingerprint: str, verification: Verification) -> None:

@@ -66,7 +66,7 @@ def obtain_lockfile(cell: Cell, workspace: Workspace, options: LockOptions) -> O
     A new one is written and read back in scratch space, so that what is created from is what is published.
     """
     demands = gather(cell, workspace.matrix)
-    previous = _previous(cell, workspace, frozen=options.policy is LockPolicy.FROZEN)
+    previous, damage = _previous(cell, workspace, frozen=options.policy is LockPolicy.FROZEN)
     reasons = stale_reasons(cell, workspace, demands, previous)
     if options.policy is LockPolicy.FROZEN:
         reasons = check_lockfile(cell, workspace)
@@ -93,17 +93,20 @@ def obtain_lockfile(cell: Cell, workspace: Workspace, options: LockOptions) -> O
     resolution = workspace.backend(cell).resolve(request)
     workspace.store.memorize("addresses", {f"{cell.backend}:{name}": base for name, base in resolution.bases.items()})
     lockfile = _read_back(resolution.lockfile, workspace)
-    return Obtained(lockfile=lockfile, fresh=True, changes=diff(previous, lockfile), remarks=resolution.remarks)
+    return Obtained(
+        lockfile=lockfile, fresh=True, changes=diff(previous, lockfile), remarks=(*damage, *resolution.remarks)
+    )
 
 
-def _previous(cell: Cell, workspace: Workspace, *, frozen: bool) -> Lockfile | None:
+def _previous(cell: Cell, workspace: Workspace, *, frozen: bool) -> tuple[Lockfile | None, tuple[str, ...]]:
+    """The published lockfile, and a remark when there is one that cannot be used."""
     try:
-        return read_record(workspace.envs / cell.id / RECORD)
+        return read_record(workspace.envs / cell.id / RECORD), ()
     except DamagedRecordError as error:
         if frozen:
             raise StaleLockfileError(error.message, hint=error.hint) from error
-        workspace.tell(cell.id, f"{error.message}; resolving anew")
-        return None
+        words = f"{cell}: {error.message}; it was resolved anew, and what it had locked is not kept"
+        return None, (words,)
 
 
 def _read_back(lockfile: Lockfile, workspace: Workspace) -> Lockfile:

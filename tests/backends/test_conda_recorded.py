@@ -206,26 +206,32 @@ def test_as_of_a_day(solver: Solver, tmp_path: Path) -> None:
 NONE = [
     (
         {"torch": "2.2.0", "python": "3.12", "accelerator": "cpu", "source": "pytorch-conda"},
-        "py312-stable-here-conda: no solution with pytorch-conda, conda-forge\n"
-        "    pytorch ==2.2.0 *_cpu_* cannot be installed because there are no viable options:\n"
-        "    └─ pytorch 2.2.0 would require\n"
-        "       └─ python >=3.11,<3.12.0a0, for which no candidates were found.",
+        (
+            "py312-stable-here-conda: no solution with pytorch-conda, conda-forge\n"
+            "    pytorch ==2.2.0 *_cpu_* cannot be installed because there are no viable options:\n"
+            "    └─ pytorch 2.2.0 would require\n"
+            "       └─ python >=3.11,<3.12.0a0, for which no candidates were found."
+        ),
         "ask for another version, or take torch from conda-forge (source: conda-forge)",
     ),
     (
         {"torch": "2.6.0", "python": "3.11", "accelerator": "cu118"},
-        "py311-stable-here-conda: no solution with conda-forge: conda-forge was seen with CUDA 11.8 builds of torch for "
-        "2.1.0 to 2.4.0 only (as of 2026-11-21)\n"
-        "    No candidates were found for pytorch ==2.6.0 cuda118*.",
+        (
+            "py311-stable-here-conda: no solution with conda-forge: conda-forge was seen with CUDA 11.8 builds of torch "
+            "for 2.1.0 to 2.4.0 only (as of 2026-11-21)\n"
+            "    No candidates were found for pytorch ==2.6.0 cuda118*."
+        ),
         "ask for another version of torch, Python or the package that is named above",
     ),
     (
         {"torch": "2.12.0", "python": "3.11", "accelerator": "cpu", "more": ', glibc: "2.12"'},
-        "py311-stable-here-conda: no solution with conda-forge\n"
-        "    pytorch ==2.12.0 cpu* cannot be installed because there are no viable options:\n"
-        "    └─ pytorch 2.12.0 would require\n"
-        "       └─ __glibc >=2.17,<3.0.a0, for which no candidates were found.\n"
-        "the target brings: __unix=0=0, __linux=4.18=0, __glibc=2.12=0, __archspec=1=x86_64",
+        (
+            "py311-stable-here-conda: no solution with conda-forge\n"
+            "    pytorch ==2.12.0 cpu* cannot be installed because there are no viable options:\n"
+            "    └─ pytorch 2.12.0 would require\n"
+            "       └─ __glibc >=2.17,<3.0.a0, for which no candidates were found.\n"
+            "the target brings: __unix=0=0, __linux=4.18=0, __glibc=2.12=0, __archspec=1=x86_64"
+        ),
         "a package needs a newer system: set glibc: in the target, or ask for an older version of it",
     ),
 ]

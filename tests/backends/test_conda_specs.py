@@ -17,7 +17,7 @@ from torchmatrix.backends.conda_specs import (
     versions,
     virtual_packages,
 )
-from torchmatrix.errors import UsageError
+from torchmatrix.errors import CellError
 from torchmatrix.lock.demands import Demands
 from torchmatrix.matrix.model import Backend, Cell, SandboxKind, TorchRequest
 from torchmatrix.target import Accelerator, Platform, PythonVersion, Target
@@ -87,8 +87,9 @@ def test_the_solver_reads_them(specifier: str) -> None:
 
 
 def test_a_local_version_is_refused() -> None:
-    with pytest.raises(UsageError, match="conda packages have no local versions") as caught:
-        versions(SpecifierSet("==2.13.0+cpu"))
+    with pytest.raises(CellError) as caught:
+        asked(cell(), "numpy==2.13.0+cpu")
+    assert caught.value.message == "one: numpy==2.13.0+cpu: conda packages have no local versions"
     assert caught.value.hint == "leave the local version away; the target's accelerator chooses the build"
 
 
@@ -231,9 +232,11 @@ def test_extras_are_left_out_and_said() -> None:
 
 
 def test_a_package_that_no_conda_channel_has() -> None:
-    with pytest.raises(UsageError) as caught:
-        asked(cell(), "numpy", "what", "where")
-    assert caught.value.message == "one: no conda package what, where for linux-64 in conda-forge"
+    with pytest.raises(CellError) as caught:
+        asked(cell(), "numpy", "what", "nmupy")
+    assert caught.value.message == (
+        "one: no conda packages what, nmupy for linux-64 in conda-forge; nmupy: did you mean numpy?"
+    )
     assert caught.value.hint == (
         "name it under conda-packages by its conda name, let pip install it on top (pip-packages), or add a conda "
         "channel that has it (conda-channels)"

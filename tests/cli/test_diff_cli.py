@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cli.project import answer, must
-from tests.lock.samples import artifact, lockfile
+from tests.lock.samples import artifact, conda_lockfile, conda_package, lockfile
 from tests.support.fixtures import clean_environment
 from tests.support.stage import Stage
 from torchmatrix.cli.diff import _split
@@ -343,6 +343,29 @@ def test_every_kind_as_json(every: Stage) -> None:
     assert only["remarks"] == ["as_of: nothing -> 2026-01-30", "inputs: packages: added a|b"]
 
 
+def test_conda_packages_by_build_and_in_condas_own_order(at: Stage) -> None:
+    """Versions that are none of Python's, and the same version in another build, which is another file."""
+    before = [("openssl", "1.1.1q", "h_0"), ("pytorch", "2.5.1", "cpu_mkl_h_100"), ("tzdata", "2025b", "h_0")]
+    after = [("openssl", "1.1.1w", "h_0"), ("pytorch", "2.5.1", "cuda118_h_300"), ("tzdata", "2024a", "h_0")]
+    old, new = (
+        conda_lockfile(artifacts=tuple(conda_package(*one, size=size, sha256=letter * 64) for one in packages))
+        for packages, size, letter in ((before, 1000, "a"), (after, 2000, "b"))
+    )
+    commit(at, "old", old)
+    commit(at, "new", new)
+    assert (
+        must(at.run("diff", "HEAD~1", "HEAD")).stdout
+        == """\
+py311-stable-cu118-conda
+  upgraded    openssl  +1.0 kB  1.1.1q -> 1.1.1w
+  replaced    pytorch  +1.0 kB  2.5.1: pytorch-2.5.1-cpu_mkl_h_100.conda by pytorch-2.5.1-cuda118_h_300.conda
+  downgraded  tzdata   +1.0 kB  2025b -> 2024a
+
+1 cell changed; +3.0 kB
+"""
+    )
+
+
 def test_a_long_table_is_folded(at: Stage) -> None:
     many = tuple(artifact(f"package-{number:02}", "1.0") for number in range(30))
     write(at.envs, cell("3.11", "2.3.0", artifacts=many))
@@ -494,18 +517,24 @@ def test_what_the_repository_configures_is_not_run(at: Stage) -> None:
     assert not list(at.project.rglob("stolen"))
 
 
-def test_a_record_cannot_speak_to_the_terminal_or_break_the_table(at: Stage) -> None:
-    evil = replace(SIX, name="e\x1b[2Jvil|<img src=x>`\n| row", file="evil.whl")
+def test_a_record_cannot_speak_to_the_terminal(at: Stage) -> None:
+    evil = replace(SIX, name="e\x1b[2Jvil\n", file="evil.whl")
     write(at.envs, cell("3.11", "2.3.0", artifacts=(NUMPY["2.3.0"], evil, SIX)))
-    text = must(at.run("diff", "v1:py311-stable-mps")).stdout
-    assert "\x1b" not in text
-    assert len(text.splitlines()) == 2
+    outcome = must(at.run("diff", "v1:py311-stable-mps"), 2)
+    assert "\x1b" not in outcome.stdout + outcome.stderr
+    assert "not a valid record: 'e\\x1b[2Jvil\\n': name is not one line of text\n" in outcome.stderr
+
+
+def test_a_record_cannot_break_the_table(at: Stage) -> None:
+    evil = replace(SIX, name="evil|<img src=x>`| row", file="evil.whl")
+    write(at.envs, cell("3.11", "2.3.0", artifacts=(NUMPY["2.3.0"], evil, SIX)))
+    assert len(must(at.run("diff", "v1:py311-stable-mps")).stdout.splitlines()) == 2
     (row,) = [
         line
         for line in must(at.run("diff", "v1:py311-stable-mps", "--format", "markdown")).stdout.splitlines()
         if "vil" in line
     ]
-    assert row == "| e�\\[2Jvil\\|&lt;img src=x>\\`�\\| row | added |  | 1.17.0 | +11.0 kB |"
+    assert row == "| evil\\|&lt;img src=x>\\`\\| row | added |  | 1.17.0 | +11.0 kB |"
 
 
 def test_no_repository(at: Stage, tmp_path: Path) -> None:

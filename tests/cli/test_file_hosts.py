@@ -412,11 +412,11 @@ def test_repodata_with_a_path_for_a_file_name(tmp_path: Path, conda: CondaScenar
 @pytest.mark.parametrize("subdir", ["../../..", "win-64", "noarch"])
 def test_a_package_is_where_it_is_listed(tmp_path: Path, conda: CondaScenario, subdir: str) -> None:
     """Whatever its record says."""
-    add_pyyaml(conda, "pyyaml-9.0-0.conda", subdir=subdir)
+    add_pyyaml(conda, "pyyaml-9.0-pyhd8ed1ab_0.conda", subdir=subdir)
     at = conda.stage(tmp_path)
     must(at.run("lock"))
     found = artifacts(at, conda.cell)["pyyaml"]
-    assert (found["path"], found["subdir"]) == ("noarch/pyyaml-9.0-0.conda", "noarch")
+    assert (found["path"], found["subdir"]) == ("noarch/pyyaml-9.0-pyhd8ed1ab_0.conda", "noarch")
     must(at.run("lock", "--check", "--online"))
 
 

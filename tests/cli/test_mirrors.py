@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -337,16 +339,57 @@ def test_a_mirror_is_named_in_no_file(conda: CondaGround, tmp_path: Path) -> Non
     }
 
 
-def test_a_mirror_that_has_nothing_for_the_platform(conda: CondaGround, tmp_path: Path) -> None:
+def test_half_a_mirror_is_passed_over(conda: CondaGround, tmp_path: Path) -> None:
+    """Another conda channel would step in for what it lacks, so the next place is asked whether that is all."""
     with FakeIndex() as mirror:
-        places = serve_conda(conda.scene.folder, mirror)
+        half = serve_conda(conda.scene.folder, mirror)
         mirror.drop("*/linux-64/repodata.json*")
-        at = conda.project(tmp_path, places)
+        at = conda.project(tmp_path / "one", f"{half} {conda.places['http']}")
+        conda.forget()
+        must(at.run("lock"))
+        same(at, conda)
+        assert conda.asked() == []
+        at = conda.project(tmp_path / "two", half, UV_HTTP_RETRIES="0")
         error = answer(at.run("--json", "lock", conda.cell), 4)["cells"][0]["error"]
-    assert error["message"] == (
-        f"{conda.cell}: no conda channel of it has linux-64/repodata.json (corp: 127.0.0.1; conda-forge: 127.0.0.1)"
-    )
-    assert error["hint"] == "look whether the mirror is complete, or name another one in TORCHMATRIX_MIRRORS"
+    start = "source conda-forge cannot be reached: 127.0.0.1: it has no linux-64/repodata.json; conda.anaconda.org: "
+    assert error["message"].startswith(start)
+    assert at.published() == {}
+
+
+def test_repodata_is_asked_for_once_for_all_cells(conda: CondaGround, tmp_path: Path) -> None:
+    """By one process, and by several at once: one receives it, the others hear that it is still the same."""
+    http = conda.servers["http"]
+    http.forget()
+    at = conda.project(tmp_path / "one", conda.places["http"])
+    must(at.run("lock"))
+    asked = http.paths("*/repodata.json*")
+    assert len(asked) == len(set(asked)) > 6
+    http.forget()
+    several = [conda.project(tmp_path / f"at{number}", conda.places["http"]) for number in range(4)]
+    store = {"TORCHMATRIX_CACHE": str(tmp_path / "store of all")}
+    running = [
+        replace(one, env={**one.env, **store}).start("lock", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for one in several
+    ]
+    assert [(process.communicate(timeout=300), process.returncode)[1] for process in running] == [0] * 4
+    for one in several:
+        same(one, conda)
+    whole = [request.path for request in http.requests if "if-none-match" not in request.headers]
+    assert sorted(path for path in whole if "repodata" in path) == sorted(asked)
+
+
+def test_damaged_repodata_in_the_store_is_had_again(conda: CondaGround, tmp_path: Path) -> None:
+    at = conda.project(tmp_path, conda.places["http"])
+    must(at.run("lock"))
+    kept = [path for path in (tmp_path / "store" / "repodata").glob("*/repodata.json") if path.stat().st_size > 1000]
+    assert len(kept) > 2
+    for path in kept:
+        with path.open("rb+") as file:
+            file.truncate(path.stat().st_size // 2)
+    cell = answer(at.run("--json", "--offline", "lock", "--upgrade", conda.cell), 4)["cells"][0]
+    assert "is damaged" in cell["error"]["message"]
+    must(at.run("lock", "--upgrade"))
+    same(at, conda)
 
 
 def test_a_mirror_that_is_behind(conda: CondaGround, tmp_path: Path) -> None:

@@ -202,7 +202,7 @@ def export(folder: Path, name: str) -> subprocess.CompletedProcess[str]:
     ("name", "line"),
     [
         ("explicit", "@EXPLICIT"),
-        ("environment.yml", "  - conda-forge::python=3.11.9=h_0_cpython"),
+        ("environment.yml", "  - 'conda-forge::python=3.11.9=h_0_cpython'"),
         ("conda-lock", "- name: python"),
         ("pixi.lock", "- conda: https://conda.anaconda.org/conda-forge/linux-64/numpy-2.2.6-py311h_1.conda"),
     ],

@@ -436,6 +436,29 @@ def test_the_next_place(tmp_path: Path, url: str, trouble: str) -> None:
     assert found.files[LINUX].read_bytes() == text()
 
 
+@pytest.mark.parametrize("lacks", [LINUX, "noarch"])
+def test_half_a_mirror_is_passed_over(tmp_path: Path, url: str, lacks: str) -> None:
+    with FakeIndex() as half:
+        put(half, FILES[0], text("7.0"), "noarch" if lacks == LINUX else LINUX, prefix="")
+        found = repodata(tmp_path, half.url, url).listings(CORP, LINUX)
+    assert (found.place, sorted(found.files)) == (url, [LINUX, "noarch"])
+
+
+def test_a_mirror_without_noarch_will_do_where_nobody_says_more(tmp_path: Path) -> None:
+    with FakeIndex() as half:
+        put(half, FILES[0], text(), prefix="")
+        found = repodata(tmp_path, half.url, f"http://127.0.0.1:{closed_port()}").listings(CORP, LINUX)
+    assert (found.place, sorted(found.files)) == (half.url, [LINUX])
+
+
+def test_a_mirror_without_the_platform_does_not(tmp_path: Path) -> None:
+    with FakeIndex() as half:
+        put(half, FILES[0], text(), "noarch", prefix="")
+        message = refused(repodata(tmp_path, half.url, f"http://127.0.0.1:{closed_port()}")).message
+    start = "source corp cannot be reached: 127.0.0.1: it has no linux-64/repodata.json; 127.0.0.1: no connection: "
+    assert message.startswith(start)
+
+
 def test_every_place_is_named_with_its_reason(tmp_path: Path, server: FakeIndex) -> None:
     server.fail("*", status=500)
     places = (f"http://127.0.0.1:{closed_port()}/a", str(tmp_path / "none"), f"{server.url}/corp")
@@ -459,11 +482,15 @@ def test_a_folder(tmp_path: Path, name: str, uri: bool) -> None:
     assert read(repodata(tmp_path / "store", place)) == {LINUX: text("12.5")}
 
 
-@pytest.mark.parametrize("how", ["half", "login page", "empty", "another JSON"])
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(
+    ("name", "how"),
+    # the solver looks at what is plain JSON
+    [
+        *((name, how) for name in FILES for how in ("half", "login page", "empty")),
+        *((name, "another JSON") for name in FILES[:2]),
+    ],
+)
 def test_a_folder_with_a_file_that_is_none(tmp_path: Path, name: str, how: str) -> None:
-    if (name, how) == (FILES[2], "another JSON"):
-        pytest.skip("what is read where it is, every time, the solver looks at")
     folder = tmp_path / "mirror"
     (folder / LINUX).mkdir(parents=True)
     (folder / LINUX / name).write_bytes(spoilt(name, how))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tests.cli.project import PY, at_source, must, stage
 from tests.support.backends import other_torch, routed
-from tests.support.conda import Channel
+from tests.support.conda import EMPTY_NOARCH, Channel, write_repodata
 from tests.support.conda_scene import CondaScene, modules
 from tests.support.faulty import ScriptedServer
 from tests.support.index import FakeIndex
@@ -269,6 +269,7 @@ def conda_ground(conda: Path, folder: Path) -> Iterator[CondaGround]:
     tree = folder / "conda-tree"
     shutil.copytree(conda, tree)
     _add_corp(tree)
+    _complete(tree)
     flat = folder / "flat"
     flat.mkdir()
     for package in [*tree.rglob("*.conda"), *tree.rglob("*.tar.bz2")]:
@@ -320,6 +321,15 @@ def _add_corp(tree: Path) -> None:
     hostile: dict[str, Any] = {"noarch": "python", "files": modules("site-packages", "corp-lib", "9.0")}
     forge.add("corp-lib", "9.0", **hostile)
     forge.index()
+
+
+def _complete(tree: Path) -> None:
+    """Every conda channel has all folders, empty ones too, as the real ones have."""
+    for below in (*CONDA_SOURCES.values(), "/nvidia/label/cuda-11.8.0"):
+        for subdir in ("linux-64", "osx-arm64", "noarch"):
+            folder = tree / below[1:] / subdir
+            if not (folder / "repodata.json").exists():
+                write_repodata(folder, EMPTY_NOARCH | {"info": {"subdir": subdir}})
 
 
 def _lock(made: PipGround | CondaGround, folder: Path) -> dict[str, bytes]:

@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 from contextlib import suppress
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -56,6 +57,8 @@ class Linker:
         absent = [artifact for artifact in artifacts if artifact.file not in here]
         try:
             with self._files.borrowed(request.lockfile, absent, tell=request.tell) as fetched:
+                for artifact in absent:
+                    _require_inside(artifact, fetched[artifact.file])
                 asyncio.run(self._install(request, artifacts, fetched))
         except InstallFailedError as error:
             reason = explained(request, str(error))
@@ -63,8 +66,8 @@ class Linker:
                 raise reason from error
             self._again(request, artifacts, reason)
         self._touch(artifacts)
-        self._correct(request, artifacts)
-        return _remarks(request, artifacts)
+        clashes = self._correct(request, artifacts)
+        return (*clashes, *_remarks(request, artifacts))
 
     def _again(self, request: CreateRequest, artifacts: Sequence[Artifact], reason: CellError | HostError) -> None:
         """What an earlier run unpacked may be damaged: everything is fetched, and files that lack are noticed.
@@ -143,15 +146,23 @@ class Linker:
     def _url(self, artifact: Artifact) -> str:
         return f"{self._channels.base(artifact.source)}/{quote(artifact.path or artifact.file, safe='/!+~@:,;=%')}"
 
-    def _correct(self, request: CreateRequest, artifacts: Sequence[Artifact]) -> None:
-        """Say in the environment where its packages come from: what conda and mamba read must not name our files."""
+    def _correct(self, request: CreateRequest, artifacts: Sequence[Artifact]) -> tuple[str, ...]:
+        """Say in the environment where its packages come from: what conda and mamba read must not name our files.
+
+        Returns remarks about files that several packages have.
+        """
         meta = request.prefix / "conda-meta"
+        owners: dict[str, str] = {}
+        shared: dict[tuple[str, str], list[str]] = {}
         for artifact in artifacts:
             path = meta / f"{package_stem(artifact.file)}.json"
             try:
                 data = json.loads(path.read_text(encoding="utf-8"))
             except (OSError, ValueError) as error:
                 raise IntegrityError(f"{request.lockfile.cell}: {artifact.name} was not installed: {error}") from error
+            for file in data.get("files", ()):
+                if (other := owners.setdefault(file, artifact.name)) != artifact.name:
+                    shared.setdefault((other, artifact.name), []).append(file)
             data["url"] = self._url(artifact)
             for name in ("package_tarball_full_path", "extracted_package_dir", "link"):
                 data.pop(name, None)
@@ -160,6 +171,10 @@ class Linker:
             except OSError as error:
                 raise cannot_write(path, error) from error
         (meta / "history").touch()  # by this file conda knows an environment
+        return tuple(
+            f"{one} and {other} both have {files[0]}" + (f" and {len(files) - 1} more files" if files[1:] else "")
+            for (one, other), files in shared.items()
+        )
 
 
 class InstallFailedError(Exception):
@@ -180,6 +195,24 @@ def explained(request: CreateRequest, text: str) -> CellError | HostError:
     return CellError(
         f"{cell}: its packages cannot be installed:\n{words}", hint="run it with -v; if it stays, report it"
     )
+
+
+def _require_inside(artifact: Artifact, archive: Path) -> None:
+    """`IntegrityError` for a package whose list of files leads out of the environment; the installer would follow."""
+    from rattler import PathsJson
+    from rattler.exceptions import ExtractError
+
+    try:
+        paths = PathsJson.from_package_archive(archive).paths
+    except (ExtractError, OSError, ValueError):  # packages of old have no such list: what they hold is unpacked inside
+        return
+    for entry in paths:
+        path = PurePosixPath(str(entry.relative_path).replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts:
+            raise IntegrityError(
+                f"source {artifact.source}: {artifact.file} has the file {str(path)!r}, which is outside of it",
+                hint="do not use this package: no honest one has such a path",
+            )
 
 
 def _was_changed(folder: Path) -> bool:

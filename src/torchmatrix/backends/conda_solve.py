@@ -53,7 +53,7 @@ class Solver:
     def solve(self, request: ResolveRequest) -> tuple[tuple[Artifact, ...], tuple[str, ...]]:
         """The conda packages of a cell, sorted by name, and remarks. sha256 is empty where the repodata has none.
 
-        Errors: `UsageError` for a package that no conda channel has, `CellError` for what has no solution,
+        Errors: `CellError` for a package that no conda channel has and for what has no solution,
         `SourceUnreachableError`, `IntegrityError` for a package from a place that it must not come from.
         """
         cell = request.cell

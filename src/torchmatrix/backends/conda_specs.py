@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from torchmatrix.errors import UsageError
+from torchmatrix.errors import CellError
 from torchmatrix.matrix.model import TorchKind
 from torchmatrix.sources.channels import PYTORCH_CONDA
 from torchmatrix.target import AcceleratorKind, Platform
@@ -113,24 +114,24 @@ def virtual_packages(target: Target) -> tuple[VirtualPackage, ...]:
 
 
 def question(cell: Cell, demands: Demands, names: Names) -> Question:
-    """What is asked for ``cell``; `UsageError` names packages that no conda channel of the cell has."""
+    """What is asked for ``cell``; `CellError` names packages that no conda channel of the cell has."""
     remarks: list[str] = []
     specs = [python_spec(cell.python), *family_specs(cell)]
     missing: list[str] = []
     for requirement in demands.requirements:
         name = _conda_name(requirement, cell, names, remarks, missing)
         if name is not None and name != PYTORCH:
-            specs.append(_companion(name, requirement.specifier, cell))
+            specs.append(_companion(name, _specifier(requirement, cell), cell))
         elif name is not None:
-            specs.append(_spec(PYTORCH, versions(requirement.specifier)))
+            specs.append(_spec(PYTORCH, versions(_specifier(requirement, cell))))
     specs += [_exact(text) for text in cell.conda_packages]
     if missing:
-        raise _no_such_package(cell, missing)
+        raise _no_such_package(cell, missing, names)
     constraints = [*family_constraints(cell)]
     for requirement in demands.constraints:
         name = _conda_name(requirement, cell, names, [], [])
         if name is not None:
-            constraints.append(_spec(name, versions(requirement.specifier)))
+            constraints.append(_spec(name, versions(_specifier(requirement, cell))))
     return Question(
         specs=tuple(dict.fromkeys(specs)),
         constraints=tuple(dict.fromkeys(constraints)),
@@ -207,11 +208,6 @@ def versions(specifier: SpecifierSet) -> str | None:
 
 def _clause(specifier: Specifier) -> str:
     operator, version = specifier.operator, specifier.version
-    if "+" in version:
-        raise UsageError(
-            f"{specifier}: conda packages have no local versions",
-            hint="leave the local version away; the target's accelerator chooses the build",
-        )
     match operator:
         case "==" if version.endswith(".*"):
             return version
@@ -270,10 +266,23 @@ def _conda_name(
     return name
 
 
-def _no_such_package(cell: Cell, missing: Iterable[str]) -> UsageError:
-    what = ", ".join(dict.fromkeys(missing))
-    return UsageError(
-        f"{cell}: no conda package {what} for {cell.target.platform} in {', '.join(cell.conda_channels)}",
+def _specifier(requirement: Requirement, cell: Cell) -> SpecifierSet:
+    """What a requirement says of versions; `CellError` for what conda packages do not have."""
+    if any("+" in each.version for each in requirement.specifier):
+        raise CellError(
+            f"{cell}: {requirement}: conda packages have no local versions",
+            hint="leave the local version away; the target's accelerator chooses the build",
+        )
+    return requirement.specifier
+
+
+def _no_such_package(cell: Cell, missing: Iterable[str], names: Names) -> CellError:
+    what = list(dict.fromkeys(missing))
+    near = {name: get_close_matches(str(canonicalize_name(name)), names.known, n=1, cutoff=0.7) for name in what}
+    meant = "".join(f"; {name}: did you mean {found[0]}?" for name, found in near.items() if found)
+    return CellError(
+        f"{cell}: no conda package{'s' if len(what) > 1 else ''} {', '.join(what)} for {cell.target.platform} in "
+        f"{', '.join(cell.conda_channels)}{meant}",
         hint="name it under conda-packages by its conda name, let pip install it on top (pip-packages), or add a conda "
         "channel that has it (conda-channels)",
     )

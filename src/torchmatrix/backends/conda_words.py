@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,8 @@ def unsolvable(request: ResolveRequest, asked: Question, text: str, catalog: Cat
     cell = request.cell
     private = {name: plain_base(one.conda_channel) for name, one in request.sources.items() if one.conda_channel}
     conflict = plain_conflict(text, private)
+    if conflict != (whole := plain_conflict(text, private, sys.maxsize)):
+        request.tell(f"the whole conflict:\n{whole}")
     known = catalog.conda_remark(
         cell.torch_version or cell.torch.version,
         cell.python,
@@ -47,7 +50,7 @@ def unsolvable(request: ResolveRequest, asked: Question, text: str, catalog: Cat
     return CellError(message, hint=_hint(request, conflict))
 
 
-def plain_conflict(text: str, private: Mapping[str, str] = MappingProxyType({})) -> str:
+def plain_conflict(text: str, private: Mapping[str, str] = MappingProxyType({}), limit: int = LINES) -> str:
     """The solver's words without its preamble, with conda channels by their names, and no longer than one reads."""
     text = text.removeprefix(_PREAMBLE).strip()
     for name, base in CONDA_BASES.items():
@@ -56,10 +59,11 @@ def plain_conflict(text: str, private: Mapping[str, str] = MappingProxyType({}))
     for name, base in private.items():
         text = re.sub(rf"{re.escape(base)}/?(?=[\"\s:])", name, text)
     text = _CUTOFF.sub("because it was uploaded later", _CHANNEL.sub(r" from \1", text))
-    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
-    if len(lines) > LINES:
-        left = len(lines) - LINES
-        lines = [*lines[:LINES], f"… and {left} more lines"]
+    # One reason holds for many versions, each on its line.
+    lines = list(dict.fromkeys(line.rstrip() for line in text.splitlines() if line.strip()))
+    if len(lines) > limit:
+        left = len(lines) - limit
+        lines = [*lines[:limit], f"… and {left} more lines (-v shows them)"]
     return "\n".join(f"    {line}" for line in lines)
 
 

@@ -250,7 +250,7 @@ class Resolver:
             if request.as_of is not None:
                 argv += ["--exclude-newer", end_of_day(request.as_of)]
                 argv += [f"--exclude-newer-package={name}=false" for name in sorted(self._dated)]
-            if request.previous is not None and not request.upgrade:
+            if request.previous is not None and request.previous.artifacts and not request.upgrade:
                 output.write_text(preferences(request.previous), encoding="utf-8")
                 argv += [f"--upgrade-package={name}" for name in request.upgrade_packages]
             env = self._backend.uv_env(placed)

@@ -96,6 +96,7 @@ def rebuild(unpacked: Unpacked, tools: Tools) -> Rebuilt:
     facts = {
         "schema": 1,
         "lockfile_digest": lockfile.digest,
+        "prefix": str(prefix),  # it stands in scripts and libraries: a bundle that was moved is built anew
         "interpreter": tools.sandbox.describe_interpreter(interpreter) if interpreter else backend.name,
     }
     marker = unpacked.folder / _MARKER

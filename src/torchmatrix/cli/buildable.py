@@ -68,6 +68,8 @@ class Buildable:
         cells = [cell for cell in self._context.expansion.cells if cell.channel == "stable"]
         possible = [cell for cell in cells if self.why_not(cell, override) is None]
         if not possible:
+            if not self._context.expansion.cells:
+                self._context.cells(needed=True)
             if not cells:
                 raise HostError(
                     "the matrix has no cell of channel stable, so this host has no default cell",

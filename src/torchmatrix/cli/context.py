@@ -191,10 +191,18 @@ class Context:
         else:
             self.console.detail(f"{cell}: {text}")
 
-    def cells(self) -> tuple[Cell, ...]:
-        """The cells that the command's SELECT names; all of them without any."""
+    def cells(self, *, needed: bool = False) -> tuple[Cell, ...]:
+        """The cells that the command's SELECT names; all of them without any.
+
+        ``needed``: a matrix of which nothing is left is a `UsageError` that says why.
+        """
         from torchmatrix.matrix.select import select
 
+        if needed and not self.expansion.cells and self.expansion.dropped:
+            reasons = "; ".join(dict.fromkeys(one.reason for one in self.expansion.dropped[:3]))
+            raise UsageError(
+                f"the matrix has no cell: none of its combinations exists: {reasons}", hint="torchmatrix list --all"
+            )
         options = self.options
         return select(
             self.expansion.cells,

@@ -61,7 +61,7 @@ def handle(context: Context) -> int:
     from torchmatrix.pipeline import exit_code, lock_cells
 
     _repair_upgrade(context)
-    cells = context.cells()
+    cells = context.cells(needed=True)
     if context.options.check:
         return _check(context)
     if context.options.online:

@@ -52,6 +52,14 @@ def family_source(named: str | None) -> str:
     return CONDA_FORGE if named in (None, PYPI, PYTORCH) else str(named)
 
 
+def overlooked(named: str | None) -> tuple[str, ...]:
+    """What to say of a ``source`` that means nothing to a conda cell."""
+    if named == PYTORCH:
+        words = f"source: {PYTORCH} is the index of wheels, so torch comes from {CONDA_FORGE}"
+        return (f"{words}; the conda channel pytorch is source: {PYTORCH_CONDA}",)
+    return ()
+
+
 def trouble(
     place: str, backend: Backend, named: str | None, channels: Sequence[str] | None, private: PrivateNames
 ) -> Trouble | None:

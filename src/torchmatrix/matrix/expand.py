@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from torchmatrix.catalog.model import PYPI, PYTORCH, Catalog, Choice
 from torchmatrix.errors import UsageError
-from torchmatrix.matrix.conda import PrivateNames, decide_channels, family_source, passed_over, trouble
+from torchmatrix.matrix.conda import PrivateNames, decide_channels, family_source, overlooked, passed_over, trouble
 from torchmatrix.matrix.model import (
     Backend,
     Cell,
@@ -161,7 +161,8 @@ class _Layers:
         """Where the family comes from; nightlies are only on the PyTorch index."""
         named = settings.source
         if settings.backend is Backend.CONDA:
-            return family_source(named), passed_over(family_source(named), settings.conda_channels)
+            source = family_source(named)
+            return source, (*overlooked(named), *passed_over(source, settings.conda_channels))
         if torch.is_nightly and named == PYPI:
             return PYTORCH, (f"source: {PYPI} is ignored: nightlies are on source {PYTORCH} only",)
         by_catalog = self._catalog.family_source(target.platform, target.accelerator, torch.is_nightly)

@@ -287,7 +287,7 @@ class Web:
         if path is not None:
             if path.exists():
                 return Reach(address=address)
-            return Reach(address=address, trouble=Trouble.MISSING, reason=f"{path} does not exist")
+            return Reach(address=address, trouble=Trouble.MISSING, reason=f"{redact(str(path))} does not exist")
         parts = urlsplit(address)
         key = f"{parts.scheme}://{parts.netloc}"
         return self._reached.get(key, lambda _: self._ask(address))

@@ -30,11 +30,10 @@ def render(lockfile: Lockfile, addresses: Addresses) -> str:
     ]
     words = dict(zip(lockfile.conda_channels, channel_words(lockfile, addresses), strict=True))
     pins = {name: f"{word}::" for name, word in words.items()}
-    lines += [
-        "  - " + scalar(f"{pins.get(channel_of(artifact), '')}{artifact.name}={artifact.version}={artifact.conda.build}")
-        for artifact in sorted(lockfile.conda_artifacts, key=lambda one: one.name)
-        if artifact.conda is not None
-    ]
+    for artifact in sorted(lockfile.conda_artifacts, key=lambda one: one.name):
+        if artifact.conda is not None:
+            pin = pins.get(channel_of(artifact), "")
+            lines.append(f"  - {scalar(f'{pin}{artifact.name}={artifact.version}={artifact.conda.build}')}")
     if lockfile.pip_artifacts:
         if not any(artifact.name == "pip" for artifact in lockfile.conda_artifacts):
             lines.append("  # pip is not among the conda packages: conda takes whichever pip it finds for these.")
