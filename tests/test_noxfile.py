@@ -67,7 +67,8 @@ def test_tags_are_the_axis_values(tmp_path: Path, cells: tuple[Cell, ...]) -> No
     assert set(found) == {f"build({cell.id})" for cell in cells}
     for cell in cells:
         one = found[f"build({cell.id})"]
-        assert {f"py{cell.python.nodot}", cell.channel, cell.target.name, str(cell.backend)} <= set(one["tags"]), cell.id
+        values = {f"py{cell.python.nodot}", cell.channel, cell.target.name, str(cell.backend)}
+        assert values <= set(one["tags"]), cell.id
         assert one["description"] == "Build, verify and lock one cell."
         assert one["call_spec"] == {"cell": cell.id}
         assert one["python"] is None, "sessions have no environment of their own"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import re
 import shutil
+import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -203,6 +205,20 @@ def test_an_as_of_date_that_is_too_early(dated: Stage) -> None:
     assert not dated.envs.exists()
 
 
+# The end of the process
+
+
+def test_the_process_ends_without_python_being_taken_down(tmp_path: Path, shared_conda_scene: CondaScene) -> None:
+    """py-rattler's threads may call Python a moment after their answer: one process in ten would crash."""
+    watched = "import atexit; atexit.register(print, 'late'); from torchmatrix.cli import main; main()"
+    at = stage(tmp_path, None, one(f"{CPU}, conda-packages: [nonsense-lib]"), **shared_conda_scene.env)
+    at = replace(at, program=(sys.executable, "-c", watched))
+    outcome = must(at.run("lock"), 1)
+    assert outcome.stdout == ""
+    assert outcome.stderr.endswith("0 locked, 0 already up to date, 1 failed\n")
+    assert must(at.run("list")).stdout.endswith("late\n"), "which knows nothing of py-rattler"
+
+
 # The right variant or none
 
 
@@ -329,7 +345,9 @@ def test_a_build_that_says_nothing_is_not_taken(tmp_path: Path, conda_scene: Con
     more = f'sources: {{corp: {{conda-channel: "{private.url}", packages: [corp-*]}}}}'
     at = stage(tmp_path, None, one(f"{CPU}, source: corp", more=more), **conda_scene.env)
     message, _ = error_of(at)
-    assert "pytorch ==2.5.1 cpu* from corp cannot be installed" in message
+    assert message == (
+        f"{BOX}: no solution with corp, conda-forge\n    No candidates were found for pytorch ==2.5.1 cpu*."
+    )
     assert not at.envs.exists()
 
 
@@ -344,7 +362,7 @@ UNSOLVABLE: dict[str, tuple[str, list[str], str]] = {
         one(f'{CPU}, torch: "2.99.0"'),
         [
             f"{NONE}: conda-forge was seen with CPU builds of torch for SOME to SOME only (as of DAY)",
-            "    No candidates were found for pytorch ==2.99.0 cpu* from conda-forge.",
+            "    No candidates were found for pytorch ==2.99.0 cpu*.",
         ],
         OTHER,
     ),
@@ -362,7 +380,7 @@ UNSOLVABLE: dict[str, tuple[str, list[str], str]] = {
         one(f'{CPU}, glibc: "2.12"'),
         [
             NONE,
-            "    pytorch ==2.5.1 cpu* from conda-forge cannot be installed because there are no viable options:",
+            "    pytorch ==2.5.1 cpu* cannot be installed because there are no viable options:",
             "    └─ pytorch 2.5.1 would require",
             "       └─ __glibc >=2.17,<3.0.a0, for which no candidates were found.",
             "the target brings: __unix=0=0, __linux=4.18=0, __glibc=2.12=0, __archspec=1=x86_64",
@@ -373,7 +391,7 @@ UNSOLVABLE: dict[str, tuple[str, list[str], str]] = {
         one("accelerator: cu124"),
         [
             f"{NONE}: conda-forge was not seen with CUDA 12.4 builds of torch for linux-64, but with MORE (as of DAY)",
-            "    No candidates were found for pytorch ==2.5.1 cuda124* from conda-forge.",
+            "    No candidates were found for pytorch ==2.5.1 cuda124*.",
         ],
         OTHER,
     ),
@@ -381,7 +399,7 @@ UNSOLVABLE: dict[str, tuple[str, list[str], str]] = {
         one(CU118, torch="2.13.0"),
         [
             f"{NONE}: conda-forge was seen with CUDA 11.8 builds of torch for SOME to SOME only (as of DAY)",
-            "    No candidates were found for pytorch ==2.13.0 cuda118* from conda-forge.",
+            "    No candidates were found for pytorch ==2.13.0 cuda118*.",
         ],
         OTHER,
     ),
@@ -389,13 +407,14 @@ UNSOLVABLE: dict[str, tuple[str, list[str], str]] = {
         one(CPU, python="3.14"),
         [
             f"{NONE}: conda-forge was seen with CPU builds of torch 2.5.1 for Python SOME to SOME only (as of DAY)",
-            "    pytorch ==2.5.1 cpu* from conda-forge cannot be installed because there are no viable options:",
-            *4 * ["    PYTORCH 2.5.1 would require", "      PYTHON, for which no candidates were found."],
+            "    pytorch ==2.5.1 cpu* cannot be installed because there are no viable options:",
+            "    PYTORCH 2.5.1 would require",
+            "      PYTHON, for which no candidates were found.",
         ],
         OTHER,
     ),
 }
-"""Matrix, lines of the message, hint; what the catalog knows today is left out."""
+"""Matrix, lines of the message, hint; what the catalog knows today and what is said again are left out."""
 _TODAY = (
     (r"(as of) \d{4}-\d\d-\d\d", r"\1 DAY"),
     (r"\b(for|Python) [\d.]+ to [\d.]+ only", r"\1 SOME to SOME only"),
@@ -413,14 +432,14 @@ def test_what_has_no_solution_is_explained(
     said, advice = error_of(at)
     for pattern, instead in _TODAY if "PYTORCH" in str(lines) else _TODAY[:3]:
         said = re.sub(pattern, instead, said)
-    assert said.partition(": ")[2].splitlines() == lines
+    assert list(dict.fromkeys(said.partition(": ")[2].splitlines())) == lines
     assert advice == hint
     assert not at.envs.exists()
 
 
 def test_a_requirement_that_no_conda_channel_has(tmp_path: Path, shared_conda_scene: CondaScene) -> None:
     at = stage(tmp_path, None, one(CPU, more="packages: [nonsense-lib, numpy]"), **shared_conda_scene.env)
-    message, hint = error_of(at, code=2)
+    message, hint = error_of(at)
     assert message == f"{BOX}: no conda package nonsense-lib for linux-64 in conda-forge"
     assert hint == (
         "name it under conda-packages by its conda name, let pip install it on top (pip-packages), or add a conda "

@@ -160,7 +160,8 @@ class Linker:
                 data = json.loads(path.read_text(encoding="utf-8"))
             except (OSError, ValueError) as error:
                 raise IntegrityError(f"{request.lockfile.cell}: {artifact.name} was not installed: {error}") from error
-            for file in data.get("files", ()):
+            for placed in data.get("files", ()):
+                file = placed.removeprefix(f"__clobbers__/{artifact.name}/")  # where py-rattler puts the loser's
                 if (other := owners.setdefault(file, artifact.name)) != artifact.name:
                     shared.setdefault((other, artifact.name), []).append(file)
             data["url"] = self._url(artifact)
