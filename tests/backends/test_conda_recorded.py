@@ -217,8 +217,8 @@ NONE = [
     (
         {"torch": "2.6.0", "python": "3.11", "accelerator": "cu118"},
         (
-            "py311-stable-here-conda: no solution with conda-forge: conda-forge was seen with CUDA 11.8 builds of torch "
-            "for 2.1.0 to 2.4.0 only (as of 2026-11-21)\n"
+            "py311-stable-here-conda: no solution with conda-forge: conda-forge was seen with CUDA 11.8 builds of "
+            "torch for 2.1.0 to 2.4.0 only (as of 2026-11-21)\n"
             "    No candidates were found for pytorch ==2.6.0 cuda118*."
         ),
         "ask for another version of torch, Python or the package that is named above",
