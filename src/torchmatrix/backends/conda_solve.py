@@ -93,6 +93,7 @@ class Solver:
                 timeout=dt.timedelta(seconds=SOLVE_SECONDS),
                 exclude_newer=until,
                 constraints=limits,
+                channel_relations="disabled",
             )
         except SolverError as error:
             raise unsolvable(request, asked, str(error), self._catalog) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from itertools import groupby
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -59,8 +60,8 @@ def plain_conflict(text: str, private: Mapping[str, str] = MappingProxyType({}),
     for name, base in private.items():
         text = re.sub(rf"{re.escape(base)}/?(?=[\"\s:])", name, text)
     text = _CUTOFF.sub("because it was uploaded later", _CHANNEL.sub(r" from \1", text))
-    # One reason holds for many versions, each on its line.
-    lines = list(dict.fromkeys(line.rstrip() for line in text.splitlines() if line.strip()))
+    # One version of several builds fails for one reason, said once for each.
+    lines = [line for line, _ in groupby(line.rstrip() for line in text.splitlines() if line.strip())]
     if len(lines) > limit:
         left = len(lines) - limit
         lines = [*lines[:limit], f"… and {left} more lines (-v shows them)"]
