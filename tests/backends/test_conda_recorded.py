@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +15,7 @@ from torchmatrix.backends.conda_solve import Solver
 from torchmatrix.catalog import load_catalog
 from torchmatrix.errors import CellError
 from torchmatrix.lock.demands import gather
+from torchmatrix.lock.record import read_record
 from torchmatrix.matrix.expand import expand
 from torchmatrix.matrix.load import load_matrix
 from torchmatrix.sources.channels import Channels
@@ -23,8 +26,6 @@ from torchmatrix.sources.web import Web
 from torchmatrix.store import Store
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from torchmatrix.lock.model import Artifact
 
 MATRIX = """\
@@ -244,3 +245,23 @@ def test_what_has_no_solution(
     with pytest.raises(CellError) as caught:
         solve(solver, tmp_path, None, **settings)
     assert (caught.value.message, caught.value.hint) == (message, hint)
+
+
+def test_committed_lockfiles_are_of_the_recorded_packages(recorded_channels: Path) -> None:
+    """The conda lockfiles that this repository publishes name packages of the real channels, with their real hashes."""
+    folders = {"conda-forge": "conda-forge", "pytorch-conda": "pytorch", "nvidia": "nvidia"}
+    known: dict[tuple[str, str], str] = {}
+    for source, folder in folders.items():
+        for listing in (recorded_channels / folder).rglob("repodata.json"):
+            data = json.loads(listing.read_text(encoding="utf-8"))
+            below = listing.parent.relative_to(recorded_channels / folder).as_posix()
+            for file, one in {**data["packages"], **data["packages.conda"]}.items():
+                known[source, f"{below}/{file}"] = one.get("sha256", "")
+    records = sorted(Path(__file__).parents[2].glob("envs/*-conda*/cell.json"))
+    if not records:
+        pytest.skip("no envs/ beside the tests (an installed test suite)")
+    for path in records:
+        lockfile = read_record(path)
+        assert lockfile is not None
+        wrong = [a.file for a in lockfile.artifacts if known.get((a.source, a.path or "")) != a.sha256]
+        assert wrong == [], path

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torchmatrix.backends import Deviation
 from torchmatrix.backends.absent import not_here
 from torchmatrix.backends.conda_repodata import require_same
 from torchmatrix.errors import IntegrityError, SourceUnreachableError
+from torchmatrix.files import cannot_write
 from torchmatrix.sources.channels import ChannelName
 from torchmatrix.sources.config import local_path
 from torchmatrix.sources.downloads import GoneError, Wanted, drift, gone
@@ -21,7 +25,6 @@ from torchmatrix.sources.transfer import hash_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from torchmatrix.backends.conda_repodata import Opened
     from torchmatrix.lock.model import Artifact, Lockfile
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
     from torchmatrix.sources.repodata import Repodata
 
 _AT_ONCE = 8
+_ATTEMPTS = 5
+"""Rounds of downloading for one installation: another one that wants the same file may remove it in between."""
 
 
 class CondaFiles:
@@ -57,26 +62,57 @@ class CondaFiles:
         py-rattler takes files of this machine as they are, so nobody else compares them.
         """
         before = {artifact.file for artifact in artifacts if self.held(artifact)}
-        found = self.fetch(lockfile, artifacts, tell=tell)
-        wrong = []
-        for artifact in artifacts:
-            mine = self._downloads.root in found[artifact.file].parents
-            if mine and artifact.file not in before:  # hashed while it came
-                continue
-            sha256 = hash_file(found[artifact.file]).hexdigest()
-            if sha256 == artifact.sha256:
-                continue
-            if not mine:
-                raise drift(_wanted(artifact, str(found[artifact.file].parent)), sha256)
-            found[artifact.file].unlink(missing_ok=True)
-            wrong.append(artifact)
-        found |= self.fetch(lockfile, wrong, tell=tell)
-        yield found
+        scratch = self._downloads.root.parent / "scratch"
+        try:
+            scratch.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(scratch, error) from error
+        with tempfile.TemporaryDirectory(prefix="conda-", dir=scratch) as folder:
+            lent: dict[str, Path] = {}
+            for _ in range(_ATTEMPTS):
+                missing = [artifact for artifact in artifacts if artifact.file not in lent]
+                found = self.fetch(lockfile, missing, tell=tell)
+                for artifact in missing:
+                    there = found[artifact.file]
+                    if place := self._lent(artifact, there, Path(folder), checked=artifact.file not in before):
+                        lent[artifact.file] = place
+            if lacking := [artifact.file for artifact in artifacts if artifact.file not in lent]:
+                raise SourceUnreachableError(
+                    f"{lockfile.cell}: {', '.join(lacking)}: removed as soon as downloaded, {_ATTEMPTS} times",
+                    hint="another process clears the store: let it end, and run the same again",
+                )
+            yield lent
         for artifact in artifacts:
             if artifact.file not in before and (path := self.held(artifact)):
-                with suppress(OSError):
+                with suppress(OSError):  # its folder stays: another process may be about to put the same file there
                     path.unlink()
-                    path.parent.rmdir()
+
+    def _lent(self, artifact: Artifact, path: Path, folder: Path, *, checked: bool) -> Path | None:
+        """A name of our own for a download; ``None`` when somebody removed it, or it is not what its name says.
+
+        ``checked``: it was hashed while it came. A file of a mirror is used where it is.
+        """
+        mine = self._downloads.root in path.parents
+        if mine:
+            place = folder / artifact.file
+            try:
+                os.link(path, place)
+            except FileNotFoundError:
+                return None
+            except OSError:  # a file system without links
+                shutil.copyfile(path, place)
+        else:
+            place = path
+        if mine and checked:
+            return place
+        sha256 = hash_file(place).hexdigest()
+        if sha256 == artifact.sha256:
+            return place
+        if not mine:
+            raise drift(_wanted(artifact, str(path.parent)), sha256)
+        for wrong in (place, path):
+            wrong.unlink(missing_ok=True)
+        return None
 
     def fetch(
         self, lockfile: Lockfile, artifacts: Sequence[Artifact], *, tell: Callable[[str], None]
