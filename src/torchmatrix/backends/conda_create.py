@@ -8,7 +8,6 @@ import os
 import secrets
 import shutil
 from contextlib import suppress
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -200,20 +199,48 @@ def explained(request: CreateRequest, text: str) -> CellError | HostError:
 
 def _require_inside(artifact: Artifact, archive: Path) -> None:
     """`IntegrityError` for a package whose list of files leads out of the environment; the installer would follow."""
+    for path in _listed(archive):
+        if ".." in path.replace("\\", "/").split("/") or path.startswith(("/", "\\")) or path[1:2] == ":":
+            raise IntegrityError(
+                f"source {artifact.source}: {artifact.file} has the file {path!r}, which is outside of it",
+                hint="do not use this package: no honest one has such a path",
+            )
+
+
+def _listed(archive: Path) -> list[str]:
+    """The paths that a package says it has; packages of old have no such list, what they hold is unpacked inside."""
     from rattler import PathsJson
     from rattler.exceptions import ExtractError
 
     try:
-        paths = PathsJson.from_package_archive(archive).paths
-    except (ExtractError, OSError, ValueError):  # packages of old have no such list: what they hold is unpacked inside
-        return
-    for entry in paths:
-        path = PurePosixPath(str(entry.relative_path).replace("\\", "/"))
-        if path.is_absolute() or ".." in path.parts:
-            raise IntegrityError(
-                f"source {artifact.source}: {artifact.file} has the file {str(path)!r}, which is outside of it",
-                hint="do not use this package: no honest one has such a path",
-            )
+        if archive.suffix == ".conda":  # a tenth of the time that an object for each path takes
+            return [str(entry["_path"]) for entry in json.loads(_info(archive, "info/paths.json") or "{}")["paths"]]
+        return [str(entry.relative_path) for entry in PathsJson.from_package_archive(archive).paths]
+    except (ExtractError, OSError, ValueError, KeyError, TypeError):
+        return []  # whatever else is wrong with it, the installer says
+
+
+def _info(archive: Path, name: str) -> bytes | None:
+    """A file of a ``.conda`` package's own description (https://conda.org/learn/ceps/cep-0035)."""
+    import tarfile
+    import zipfile
+
+    import zstandard
+
+    try:
+        with zipfile.ZipFile(archive) as package:
+            member = next(one for one in package.namelist() if one.startswith("info-"))
+            with (
+                package.open(member) as packed,
+                zstandard.ZstdDecompressor().stream_reader(packed) as plain,
+                tarfile.open(fileobj=plain, mode="r|") as tar,
+            ):
+                for entry in tar:
+                    if entry.name == name and (file := tar.extractfile(entry)):
+                        return file.read()
+    except (zipfile.BadZipFile, zstandard.ZstdError, tarfile.TarError, StopIteration) as error:
+        raise ValueError(str(error)) from error
+    return None
 
 
 def _was_changed(folder: Path) -> bool:
