@@ -30,7 +30,7 @@ targets:
 """
 CELLS = [f"py{HERE.replace('.', '')}-stable-{target}-conda" for target in ("plain", "numeric")]
 BY_HAND = f"""\
-import asyncio, sys
+import asyncio, os, sys
 from pathlib import Path
 from rattler import Channel, Gateway, GenericVirtualPackage, PackageName, Version, install, solve
 from rattler.package import BuildString
@@ -49,6 +49,7 @@ async def main(url, cache, prefix):
     await install(records, prefix, cache_dir=cache / "packages", show_progress=False)
 
 asyncio.run(main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])))
+os._exit(0)  # py-rattler 0.28 now and then crashes an interpreter that ends by itself
 """
 
 

@@ -249,6 +249,7 @@ def _wanted(artifact: Artifact, place: str) -> Wanted:
         source=artifact.source,
         sha256=artifact.sha256 or None,
         anywhere=bool(known),  # conda channels redirect to their storage; the bytes are known beforehand
+        durable=False,
     )
 
 

@@ -77,6 +77,8 @@ class Wanted:
     sha256: str | None = None
     anywhere: bool = False
     """Its host may redirect to any other, as conda channels do to their storage: ``sha256`` decides."""
+    durable: bool = True
+    """It is trusted by its name later, so it must survive a power cut; not where whoever uses it hashes it again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,8 +292,9 @@ class Downloads:
                 raise drift(wanted, sha256)
         path = self.root / sha256 / wanted.file
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())  # a finished file is trusted by its name: it must survive a power cut
+        if wanted.durable:
+            with partial.open("rb+") as file:
+                os.fsync(file.fileno())
         partial.replace(path)
         if key := _key(wanted.url, reply):
             self.note(key, sha256)
