@@ -6,7 +6,7 @@ import pytest
 
 from tests.lock.samples import conda_package
 from torchmatrix.errors import UsageError
-from torchmatrix.sources.channels import CONDA_BASES, ChannelName, Channels, plain_base
+from torchmatrix.sources.channels import CONDA_BASES, ChannelName, Channels, channel_of, plain_base
 from torchmatrix.sources.config import SourceConfig
 from torchmatrix.sources.pip_config import Setting
 
@@ -105,7 +105,7 @@ def test_the_path_of_a_file_is_below_its_source(url: str, path: str | None) -> N
     ],
 )
 def test_which_conda_channel_an_artifact_is_of(source: str, path: str | None, name: str) -> None:
-    assert str(channels().name_of(conda_package("x", "1", "0", source=source, path=path))) == name
+    assert str(channel_of(conda_package("x", "1", "0", source=source, path=path))) == name
 
 
 @pytest.mark.parametrize(

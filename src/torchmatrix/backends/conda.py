@@ -7,6 +7,8 @@ import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from torchmatrix.store import PACKAGES
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -25,9 +27,6 @@ if TYPE_CHECKING:
     from torchmatrix.sources.config import SourceConfig
     from torchmatrix.sources.web import Web
     from torchmatrix.store import Store
-
-PACKAGES = "conda-packages"
-"""The store's folder of unpacked packages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from torchmatrix.errors import CellError, HostError, IntegrityError, SourceUnreachableError
 from torchmatrix.files import cannot_write
-from torchmatrix.sources.channels import package_stem
+from torchmatrix.sources.channels import channel_of, package_stem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -108,7 +108,7 @@ class Linker:
 
         # Never an address of the network: what is not here was to be fetched before.
         nowhere = self._packages / "not-here" / artifact.file
-        channel = self._channels.address(self._channels.name_of(artifact))
+        channel = self._channels.address(channel_of(artifact))
         return repodata_record(artifact, (path or nowhere).as_uri(), channel)
 
     async def _install(

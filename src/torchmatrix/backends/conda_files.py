@@ -16,7 +16,7 @@ from torchmatrix.backends.absent import not_here
 from torchmatrix.backends.conda_repodata import require_same
 from torchmatrix.errors import IntegrityError, SourceUnreachableError
 from torchmatrix.files import cannot_write
-from torchmatrix.sources.channels import ChannelName
+from torchmatrix.sources.channels import ChannelName, channel_of
 from torchmatrix.sources.config import local_path
 from torchmatrix.sources.downloads import GoneError, Wanted, drift, gone
 from torchmatrix.sources.repodata import failure
@@ -211,7 +211,7 @@ class CondaFiles:
 
         `SourceUnreachableError` when a conda channel does not answer.
         """
-        for channel in dict.fromkeys(self._channels.name_of(artifact) for artifact in artifacts):
+        for channel in dict.fromkeys(channel_of(artifact) for artifact in artifacts):
             self._repodata.listings(channel, platform)  # that it does not answer is said once, not of every package
 
         def compare(artifact: Artifact) -> Deviation | None:
@@ -225,7 +225,7 @@ class CondaFiles:
             return tuple(one for one in pool.map(compare, artifacts) if one is not None)
 
     def _compare(self, artifact: Artifact, platform: str) -> None:
-        channel = self._channels.name_of(artifact)
+        channel = channel_of(artifact)
         listings = self._repodata.listings(channel, platform)
         subdir = artifact.conda.subdir if artifact.conda else platform
         path = listings.files.get(subdir)

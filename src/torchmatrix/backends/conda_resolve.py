@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from packaging.version import InvalidVersion, Version
 
 from torchmatrix.backends import Resolution
 from torchmatrix.backends.conda_specs import PYTORCH, build_accelerator, is_build
+from torchmatrix.backends.shared import lockfile_of
 from torchmatrix.errors import CellError, IntegrityError
-from torchmatrix.lock.demands import floor_of, input_digest, input_form
 from torchmatrix.lock.model import Artifact, HashFrom, Lockfile
 from torchmatrix.target import AcceleratorKind
 
@@ -101,23 +100,7 @@ def _lockfile(request: ResolveRequest, artifacts: tuple[Artifact, ...]) -> Lockf
         version = Version(str(torch.version))
     except InvalidVersion as error:
         raise CellError(f"{cell}: torch has the version {torch.version}, which is none of torch's") from error
-    form = input_form(cell, request.demands, request.sources)
-    return Lockfile(
-        cell=cell.id,
-        python=str(cell.python),
-        channel=cell.channel,
-        target=cell.target.name,
-        platform=str(cell.target.platform),
-        accelerator=str(cell.target.accelerator),
-        backend=str(cell.backend),
-        floor=floor_of(cell),
-        torch=version,
-        input_digest=input_digest(form),
-        inputs=MappingProxyType(form),
-        as_of=request.as_of.isoformat() if request.as_of else None,
-        artifacts=artifacts,
-        conda_channels=cell.conda_channels,
-    )
+    return lockfile_of(request, version, artifacts)
 
 
 def _md5(artifact: Artifact) -> str | None:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from torchmatrix.catalog.model import PYTORCH_CONDA
 from torchmatrix.errors import CellError
 from torchmatrix.matrix.model import TorchKind
-from torchmatrix.sources.channels import PYTORCH_CONDA
 from torchmatrix.target import AcceleratorKind, Platform
 
 if TYPE_CHECKING:

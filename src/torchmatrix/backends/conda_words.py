@@ -8,8 +8,9 @@ from itertools import groupby
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from torchmatrix.catalog.model import CONDA_FORGE, PYTORCH_CONDA
 from torchmatrix.errors import CellError
-from torchmatrix.sources.channels import CONDA_BASES, CONDA_FORGE, PYTORCH_CONDA, plain_base
+from torchmatrix.sources.channels import CONDA_BASES, plain_base
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

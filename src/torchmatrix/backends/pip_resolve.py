@@ -11,7 +11,6 @@ import tempfile
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
@@ -22,11 +21,10 @@ from torchmatrix.backends import Resolution, ResolveRequest
 from torchmatrix.backends.answer import Found, base_addresses, preferences, read_answer
 from torchmatrix.backends.pip_artifacts import artifacts
 from torchmatrix.backends.pip_trouble import page_of, page_trouble
+from torchmatrix.backends.shared import lockfile_of
 from torchmatrix.backends.uv import config_file, explain, folder_of, lacking, project_file
 from torchmatrix.command import Command, Outcome, run
 from torchmatrix.errors import CellError, HostError, IntegrityError, SourceUnreachableError
-from torchmatrix.lock.demands import floor_of, input_digest, input_form
-from torchmatrix.lock.model import Artifact, Lockfile
 from torchmatrix.matrix.model import requirement_name
 from torchmatrix.sources.config import PYPI
 from torchmatrix.sources.nightlies import day_of
@@ -37,6 +35,7 @@ if TYPE_CHECKING:
 
     from torchmatrix.backends.pip import PipBackend
     from torchmatrix.backends.pip_pages import Pages
+    from torchmatrix.lock.model import Artifact, Lockfile
 
 _ROUNDS = 6
 _BUILD_LABEL = re.compile(r"cpu|cu\d+|rocm[\d.]+|xpu")
@@ -327,23 +326,7 @@ class Resolver:
         torch = next((artifact for artifact in made if artifact.name == "torch"), None)
         if torch is None:
             raise CellError(f"{cell}: the resolution holds no torch")
-        form = input_form(cell, request.demands, request.sources)
-        return Lockfile(
-            cell=cell.id,
-            python=str(cell.python),
-            channel=cell.channel,
-            target=cell.target.name,
-            platform=str(cell.target.platform),
-            accelerator=str(cell.target.accelerator),
-            backend=str(cell.backend),
-            floor=floor_of(cell),
-            torch=torch.pep440,
-            input_digest=input_digest(form),
-            inputs=MappingProxyType(form),
-            as_of=request.as_of.isoformat() if request.as_of else None,
-            expires=self._expires(torch.pep440),
-            artifacts=made,
-        )
+        return lockfile_of(request, torch.pep440, made, expires=self._expires(torch.pep440))
 
     def _expires(self, version: Version) -> dt.date | None:
         """One nightly a day, and the index lists the newest ``keep`` of them."""

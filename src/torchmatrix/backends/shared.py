@@ -3,18 +3,47 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from torchmatrix.errors import TorchmatrixError
-from torchmatrix.lock.demands import input_form
-from torchmatrix.lock.model import digest_of
+from torchmatrix.lock.demands import floor_of, input_digest, input_form
+from torchmatrix.lock.model import Lockfile, digest_of
 from torchmatrix.sources.once import Once
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Callable
+
+    from packaging.version import Version
 
     from torchmatrix.backends import Resolution, ResolveRequest
     from torchmatrix.lock.model import Artifact
+
+
+def lockfile_of(
+    request: ResolveRequest, torch: Version, artifacts: tuple[Artifact, ...], *, expires: dt.date | None = None
+) -> Lockfile:
+    """The record of a cell: what was asked, and the artifacts that a backend found for it."""
+    cell = request.cell
+    form = input_form(cell, request.demands, request.sources)
+    return Lockfile(
+        cell=cell.id,
+        python=str(cell.python),
+        channel=cell.channel,
+        target=cell.target.name,
+        platform=str(cell.target.platform),
+        accelerator=str(cell.target.accelerator),
+        backend=str(cell.backend),
+        floor=floor_of(cell),
+        torch=torch,
+        input_digest=input_digest(form),
+        inputs=MappingProxyType(form),
+        as_of=request.as_of.isoformat() if request.as_of else None,
+        expires=expires,
+        artifacts=artifacts,
+        conda_channels=cell.conda_channels,
+    )
 
 
 class SharedResolutions:

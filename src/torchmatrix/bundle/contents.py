@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from torchmatrix.bundle.texts import (
-    NOARCH,
     PACKAGES,
     README,
     RECORD,
@@ -23,6 +22,7 @@ from torchmatrix.bundle.texts import (
 )
 from torchmatrix.errors import IntegrityError, UsageError
 from torchmatrix.lock.formats import CONDA, PIP
+from torchmatrix.sources.repodata import NOARCH
 from torchmatrix.target import Accelerator, Platform, PythonVersion
 
 if TYPE_CHECKING:

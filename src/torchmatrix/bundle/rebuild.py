@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from packaging.version import Version
 
 from torchmatrix.backends import CreateRequest
-from torchmatrix.bundle.texts import NOARCH, needs
+from torchmatrix.bundle.texts import needs
 from torchmatrix.environments import specification
 from torchmatrix.errors import HostError
 from torchmatrix.files import cannot_write, write_atomic
@@ -19,6 +19,7 @@ from torchmatrix.matrix.model import Backend, Cell, Expansion, Matrix, SandboxKi
 from torchmatrix.sources.channels import CONDA_BASES
 from torchmatrix.sources.config import SourceConfig
 from torchmatrix.sources.pip_config import Setting
+from torchmatrix.sources.repodata import NOARCH
 from torchmatrix.target import Accelerator, Platform, PythonVersion, Target
 from torchmatrix.verify import run_probe
 from torchmatrix.workspace import Workspace

@@ -17,6 +17,7 @@ from torchmatrix.lock.formats import CONDA, FORMATS
 from torchmatrix.lock.formats.addresses import Addresses
 from torchmatrix.lock.formats.depends import by_dependency
 from torchmatrix.sources.config import PYTORCH_BASE
+from torchmatrix.sources.repodata import NOARCH
 from torchmatrix.target import Accelerator, AcceleratorKind, Platform, PythonVersion
 from torchmatrix.verify.checks import MIN_DRIVERS
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 RECORD, REQUIREMENTS, README = "cell.json", "requirements.txt", "README.txt"
 EXPLICIT, SUMS, REPODATA = "explicit.txt", "SHA256SUMS", "repodata.json"
 WHEELS, PACKAGES = "wheels", "packages"
-NOARCH = "noarch"
 SUBDIRS = (*(platform.value for platform in Platform), NOARCH)
 """Folders that conda packages may lie in."""
 

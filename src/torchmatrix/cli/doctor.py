@@ -172,8 +172,9 @@ def _sources(context: Context) -> Section:
 
 def _conda_channels(context: Context) -> list[tuple[str, str]]:
     """The conda channels of the matrix's conda cells with their addresses; without a matrix, conda-forge."""
+    from torchmatrix.catalog.model import CONDA_FORGE
     from torchmatrix.matrix.conda import channel_source
-    from torchmatrix.sources.channels import CONDA_BASES, CONDA_FORGE, plain_base
+    from torchmatrix.sources.channels import CONDA_BASES, plain_base
 
     try:
         cells, sources = context.expansion.cells, context.matrix.sources

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
+from torchmatrix.catalog.model import CONDA_FORGE, PYTORCH_CONDA
 from torchmatrix.errors import UsageError
 from torchmatrix.sources.credentials import without_userinfo
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from torchmatrix.lock.model import Artifact
     from torchmatrix.sources.config import SourceConfig
 
-CONDA_FORGE, PYTORCH_CONDA, NVIDIA = "conda-forge", "pytorch-conda", "nvidia"
+NVIDIA = "nvidia"
 CONDA_BASES: Mapping[str, str] = MappingProxyType(
     {
         CONDA_FORGE: "https://conda.anaconda.org/conda-forge",
@@ -87,11 +88,12 @@ class Channels:
         base = self.base(channel.source) + "/"
         return url[len(base) :] if url.startswith(base) else None
 
-    def name_of(self, artifact: Artifact) -> ChannelName:
-        """The conda channel, with its label, that an artifact is from."""
-        folders = (artifact.path or "").split("/")
-        label = folders[1] if folders[0] == "label" and len(folders) == 4 else None
-        return ChannelName(artifact.source, label)
+
+def channel_of(artifact: Artifact) -> ChannelName:
+    """The conda channel that a package is from, as its path tells: ``label/cuda-11.8.0/linux-64/x.conda``."""
+    folders = (artifact.path or "").split("/")
+    label = folders[1] if folders[0] == "label" and len(folders) == 4 else None
+    return ChannelName(artifact.source, label)
 
 
 def package_stem(file: str) -> str:

@@ -62,12 +62,6 @@ def conda_urls(lockfile: Lockfile, addresses: Addresses) -> list[tuple[Artifact,
     return found
 
 
-def channel_of(artifact: Artifact) -> str:
-    """The conda channel that a package is from as `Lockfile.conda_channels` has it, its label included."""
-    folders = (artifact.path or "").split("/")
-    return f"{artifact.source}/label/{folders[1]}" if folders[0] == "label" and len(folders) == 4 else artifact.source
-
-
 def channel_urls(lockfile: Lockfile, addresses: Addresses) -> list[str]:
     """Addresses of the conda channels, in their order of priority; `UsageError` for one that nothing tells."""
     found = []

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torchmatrix.lock.formats.addresses import Addresses, channel_of, channel_words
+from torchmatrix.lock.formats.addresses import Addresses, channel_words
 from torchmatrix.lock.formats.requirements import requirement
 from torchmatrix.lock.formats.yaml_text import scalar
+from torchmatrix.sources.channels import channel_of
 
 if TYPE_CHECKING:
     from torchmatrix.lock.model import Lockfile
@@ -32,7 +33,7 @@ def render(lockfile: Lockfile, addresses: Addresses) -> str:
     pins = {name: f"{word}::" for name, word in words.items()}
     for artifact in sorted(lockfile.conda_artifacts, key=lambda one: one.name):
         if artifact.conda is not None:
-            pin = pins.get(channel_of(artifact), "")
+            pin = pins.get(str(channel_of(artifact)), "")
             lines.append(f"  - {scalar(f'{pin}{artifact.name}={artifact.version}={artifact.conda.build}')}")
     if lockfile.pip_artifacts:
         if not any(artifact.name == "pip" for artifact in lockfile.conda_artifacts):
